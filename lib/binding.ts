@@ -1,0 +1,244 @@
+/**
+ * The typed face of the native addon: every class, method and plain struct that crosses the boundary, and the function
+ * that finds and loads the addon. Options travel by name; data is copied at the call, so no JS value is touched off its
+ * thread. Nothing here validates: `config/` has done that before a native call is made.
+ */
+
+/** Options of the U-Net; one field for each of `UNetConfig` in native/model/unet_config.h. */
+export interface NativeUNetOptions {
+  height: number;
+  width: number;
+  inChannels: number;
+  outChannels: number;
+  /** Channels of each level, finest first. */
+  blockOutChannels: number[];
+  /** Residual blocks a level on the way down; one more on the way up. */
+  layersPerBlock: number;
+  /** Whether a level has self-attention after each of its blocks, finest first. */
+  attention: boolean[];
+  /** Channels of one attention head; 0 for a single head of all channels. */
+  attentionHeadChannels: number;
+  dropout: number;
+  normGroups: number;
+  normEpsilon: number;
+  /** true: padding 1 on all sides before the strided convolution; false: the asymmetric (0,1,0,1). */
+  symmetricDownsamplePadding: boolean;
+  /** true: the time embedding is [cos, sin]; false: [sin, cos]. */
+  flipSinToCos: boolean;
+  /** What is taken from half the embedding width in the exponent's denominator. */
+  frequencyShift: number;
+  /** Classes of the class embedding; 0 for none. */
+  classes: number;
+}
+
+/** Options of the diffusion process; one field for each of `DiffusionConfig` in native/diffusion/diffusion_config.h. */
+export interface NativeDiffusionOptions {
+  timesteps: number;
+  betaSchedule: 'linear' | 'scaled_linear' | 'cosine';
+  betaStart: number;
+  betaEnd: number;
+  /** A schedule given value by value instead; empty for none. */
+  betas: number[];
+  predictionType: 'epsilon';
+  varianceType: 'fixed_small' | 'fixed_large' | 'learned_range';
+  clipSample: boolean;
+}
+
+export interface NativeOptimizerOptions {
+  learningRate: number;
+  warmupSteps: number;
+  beta1: number;
+  beta2: number;
+  epsilon: number;
+  weightDecay: number;
+  /** Largest global norm of the gradient; 0 for no clipping. */
+  gradientClip: number;
+}
+
+export interface NativeEmaOptions {
+  decay: number;
+  warmup: boolean;
+}
+
+export interface NativeModelOptions {
+  unet: NativeUNetOptions;
+  diffusion: NativeDiffusionOptions;
+  optimizer: NativeOptimizerOptions;
+  ema: NativeEmaOptions;
+  /** 'cpu', 'cuda' or 'cuda:N'; 'auto' takes a CUDA device where there is one. */
+  device: string;
+  precision: 'float32' | 'bfloat16';
+  seed: number;
+}
+
+/** Work under way on a model's own thread. */
+export interface NativeOperation<T> {
+  /** Settles on the JS thread; rejects with an Error that carries `code`. */
+  readonly promise: Promise<T>;
+  /** Asks the work to stop at its next poll; the promise then rejects with code 'ABORT_ERR'. */
+  abort(): void;
+}
+
+export interface NativeTrainProgress {
+  step: number;
+  totalSteps: number;
+  loss: number;
+  learningRate: number;
+  gradientNorm: number;
+  imagesPerSecond: number;
+  etaSeconds: number;
+  skippedSteps: number;
+}
+
+export interface NativeTrainOptions {
+  dataset: NativePixelStore;
+  /** One class an image; absent for an unconditional model. */
+  labels?: Int32Array;
+  /** The total to reach, counted from the model's first update. */
+  steps: number;
+  batchSize: number;
+  gradientAccumulation: number;
+  horizontalFlip: boolean;
+  progressEvery: number;
+  onProgress?: (progress: NativeTrainProgress) => void;
+}
+
+export interface NativeTrainResult {
+  step: number;
+  loss: number;
+  skippedSteps: number;
+  seconds: number;
+}
+
+export interface NativeTrainStepOptions {
+  /** [n, C, H, W] in [-1, 1]. */
+  x0: Float32Array;
+  t: Int32Array;
+  noise: Float32Array;
+  labels?: Int32Array;
+  gradientAccumulation: number;
+}
+
+export interface NativePredictOptions {
+  /** [n, C, H, W]. */
+  x: Float32Array;
+  t: Int32Array;
+  labels?: Int32Array;
+  weights: 'ema' | 'raw';
+}
+
+export interface NativeSampleOptions {
+  count: number;
+  sampler: 'ddpm' | 'ddim';
+  /** Network calls an image. */
+  steps: number;
+  timestepSpacing: 'leading' | 'trailing' | 'linspace';
+  eta: number;
+  seed: number;
+  batchSize: number;
+  weights: 'ema' | 'raw';
+  /** x_T, [count, C, H, W]; absent: drawn from the seed. */
+  noise?: Float32Array;
+  labels?: Int32Array;
+  output: 'uint8' | 'float32';
+  onProgress?: (progress: { step: number; totalSteps: number }) => void;
+}
+
+export interface NativeSampleResult {
+  /** 'uint8': [n, H, W, C] levels; 'float32': [n, C, H, W] in [-1, 1]. */
+  data: Uint8Array | Float32Array;
+  /** Network evaluations spent on each image. */
+  networkCalls: number;
+}
+
+/** The sets of values that have one tensor for each parameter. */
+export type NativeWeightSet = 'raw' | 'ema' | 'gradient';
+
+/** A host copy of one value for each parameter (float32, owned by the native side), moved in pieces so that no call is long. */
+export interface NativeWeights {
+  /** The values of a parameter from element `offset` on, as float32; a copy. */
+  read(name: string, offset: number, count: number): Float32Array;
+  /** Puts values at element `offset` of a parameter, converting little-endian elements of `dtype` to float32. */
+  write(name: string, offset: number, bytes: Uint8Array, dtype: 'F32' | 'F16' | 'BF16' | 'F64'): void;
+}
+
+/** Model, optimizer and EMA; each instance has a thread of its own. */
+export interface NativeModel {
+  /** The device in use: 'cpu' or 'cuda:N'. */
+  readonly device: string;
+  readonly step: number;
+  /** Name and shape of each parameter, in the order of the network's layers. */
+  parameters(): { name: string; shape: number[] }[];
+  train(options: NativeTrainOptions): NativeOperation<NativeTrainResult>;
+  trainStep(options: NativeTrainStepOptions): NativeOperation<{ loss: number; gradientNorm: number }>;
+  predict(options: NativePredictOptions): NativeOperation<Float32Array>;
+  sample(options: NativeSampleOptions): NativeOperation<NativeSampleResult>;
+  /** A copy of the set as it stands between two steps. */
+  exportWeights(set: NativeWeightSet): NativeOperation<NativeWeights>;
+  /** An empty (zero) set of this model's shapes, to be filled and imported. */
+  createWeights(): NativeOperation<NativeWeights>;
+  /** Replaces the named sets; optimizer moments and the step count start afresh. */
+  importWeights(weights: NativeWeights, sets: ('raw' | 'ema')[]): NativeOperation<void>;
+  /** Refuses new work from now on; resolves when what is running has ended and memory is given back. */
+  dispose(): Promise<void>;
+}
+
+/** Images as levels (uint8, [n, H, W, C]) in memory, or mapped from a file. */
+export interface NativePixelStore {
+  readonly count: number;
+  readonly height: number;
+  readonly width: number;
+  readonly channels: number;
+  /** Copies whole images in at the end. */
+  append(pixels: Uint8Array): void;
+  /** A copy of images [index, index + count). */
+  read(index: number, count: number): Uint8Array;
+}
+
+/** The diffusion mathematics on plain arrays; all shapes [n, C, H, W] flattened, one t an image. */
+export interface NativeDiffusion {
+  /** A derived coefficient for every timestep, in float64, by its name in the paper's terms. */
+  schedule(quantity: string): Float64Array;
+  addNoise(x0: Float32Array, t: Int32Array, noise: Float32Array): Float32Array;
+  posterior(
+    x0: Float32Array,
+    xt: Float32Array,
+    t: Int32Array,
+  ): { mean: Float32Array; variance: Float64Array; logVariance: Float64Array };
+  step(
+    modelOutput: Float32Array,
+    t: Int32Array,
+    xt: Float32Array,
+    noise: Float32Array | undefined,
+  ): { prev: Float32Array; x0: Float32Array };
+  /** The timesteps that a sampler visits, first (noisiest) to last. */
+  timesteps(steps: number, spacing: string): Int32Array;
+}
+
+export interface NativeAddon {
+  /** Release of the LibTorch in use, e.g. '2.13.0'. */
+  readonly libtorchVersion: string;
+  readonly cudaAvailable: boolean;
+  Model: new (options: NativeModelOptions) => NativeModel;
+  Diffusion: new (options: NativeDiffusionOptions) => NativeDiffusion;
+  PixelStore: {
+    new (shape: { height: number; width: number; channels: number }): NativePixelStore;
+    /** Maps `count` images that start `byteOffset` bytes into a file; the file must not change while it is mapped. */
+    map(
+      path: string,
+      shape: { height: number; width: number; channels: number; count: number; byteOffset: number },
+    ): NativePixelStore;
+  };
+}
+
+let loaded: NativeAddon | undefined;
+
+/**
+ * The native addon, loaded at the first call.
+ *
+ * @throws {DdpmError} `ERR_NATIVE_UNAVAILABLE`, with what was tried and the command that mends it.
+ */
+export function native(): NativeAddon {
+  loaded ??= require('node-gyp-build')(require('node:path').join(__dirname, '..')) as NativeAddon;
+  return loaded;
+}
