@@ -1,0 +1,25 @@
+/** Fields of a model's configuration that other calls take too. */
+import { z } from 'zod';
+import { allow, choice, type Fields, flag, fraction, integer, nonNegative, options, orNull, positive } from './schema';
+import type { Device, EmaOptions, OptimizerOptions } from './types';
+
+export const optimizerSchema = options({
+  learningRate: positive(),
+  warmupSteps: integer(0),
+  beta1: fraction(),
+  beta2: fraction(),
+  epsilon: positive(),
+  weightDecay: nonNegative(),
+  gradientClip: orNull(positive()),
+} satisfies Fields<OptimizerOptions>);
+
+export const emaSchema = options({ decay: fraction(), warmup: flag() } satisfies Fields<EmaOptions>);
+
+export const deviceSchema = allow(
+  "'auto', 'cpu', 'cuda' or 'cuda:N'",
+  z.custom<Device>((value) => typeof value === 'string' && /^(auto|cpu|cuda|cuda:(0|[1-9]\d?))$/.test(value)),
+);
+
+export const precisionSchema = choice(['auto', 'float32', 'bfloat16']);
+
+export const seedSchema = integer(0, Number.MAX_SAFE_INTEGER);

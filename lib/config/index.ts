@@ -1,0 +1,40 @@
+export { labelsOf } from './labels';
+export { configError, describeValue, invalidLine, invalidOption } from './messages';
+export { resolveConfig } from './model';
+export { nativeDiffusionOptions, nativeModelOptions } from './native';
+export { presets } from './presets';
+export { type ResolvedSampleOptions, resolveSampleOptions } from './sample';
+export { resolveLoadOptions, resolveParametersOptions, resolveSaveOptions } from './storage';
+export {
+  type ResolvedTrainOptions,
+  resolveDiffusionStepOptions,
+  resolvePredictOptions,
+  resolveTrainOptions,
+  resolveTrainStepOptions,
+} from './train';
+export type {
+  ClassLabels,
+  DdpmConfig,
+  Device,
+  DiffusionOptions,
+  DiffusionStepOptions,
+  EmaOptions,
+  ImageOptions,
+  ImageShape,
+  LoadOptions,
+  OptimizerOptions,
+  ParametersOptions,
+  Precision,
+  PredictOptions,
+  RectangularImageOptions,
+  ResolvedConfig,
+  SampleOptions,
+  SampleProgress,
+  SaveOptions,
+  SquareImageOptions,
+  TrainOptions,
+  TrainProgress,
+  TrainStepOptions,
+  UNetOptions,
+} from './types';
+export { requireFixedVariance } from './variance';
