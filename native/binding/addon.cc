@@ -1,0 +1,30 @@
+// Registration: what the addon is made of. It is context-aware: every environment (the main thread, each worker) gets
+// classes and data of its own.
+#include <ATen/ATen.h>
+#include <napi.h>
+#include <torch/version.h>
+
+#include "binding/addon_data.h"
+#include "binding/diffusion.h"
+#include "binding/model.h"
+#include "binding/pixel_store.h"
+#include "binding/weights.h"
+
+namespace {
+
+Napi::Object init(Napi::Env env, Napi::Object exports) {
+  auto* data = new ddpm::AddonData(env);
+  env.SetInstanceData(data);
+  data->weights_class = Napi::Persistent(ddpm::Weights::define(env));
+
+  exports.Set("libtorchVersion", TORCH_VERSION);
+  exports.Set("cudaAvailable", at::hasCUDA());
+  exports.Set("Model", ddpm::Model::define(env));
+  exports.Set("Diffusion", ddpm::Diffusion::define(env));
+  exports.Set("PixelStore", ddpm::DefinePixelStore(env));
+  return exports;
+}
+
+}  // namespace
+
+NODE_API_MODULE(ddpm_node, init)

@@ -1,0 +1,31 @@
+#pragma once
+
+#include <napi.h>
+
+#include <exception>
+#include <string>
+
+namespace ddpm {
+
+// A native failure, ready to cross to JS: a code of lib/errors.ts and a message.
+struct Failure {
+  std::string code;
+  std::string message;
+};
+
+Failure describe(const std::exception_ptr& error);
+Napi::Error to_js(Napi::Env env, const Failure& failure);
+
+// Runs a synchronous method's body; a C++ exception becomes a JS one with its code.
+template <class Body>
+auto guarded(Napi::Env env, Body body) {
+  try {
+    return body();
+  } catch (const Napi::Error&) {
+    throw;
+  } catch (...) {
+    throw to_js(env, describe(std::current_exception()));
+  }
+}
+
+}  // namespace ddpm

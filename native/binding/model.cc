@@ -1,0 +1,232 @@
+#include "binding/model.h"
+
+#include <utility>
+
+#include "binding/operation.h"
+#include "binding/options.h"
+#include "binding/pixel_store.h"
+#include "binding/weights.h"
+
+namespace ddpm {
+namespace {
+
+Napi::Object options_of(const Napi::CallbackInfo& info) { return info[0].As<Napi::Object>(); }
+
+Napi::Object progress_to_js(Napi::Env env, const TrainProgress& progress) {
+  Napi::Object object = Napi::Object::New(env);
+  object.Set("step", static_cast<double>(progress.step));
+  object.Set("totalSteps", static_cast<double>(progress.total_steps));
+  object.Set("loss", progress.loss);
+  object.Set("learningRate", progress.learning_rate);
+  object.Set("gradientNorm", progress.gradient_norm);
+  object.Set("imagesPerSecond", progress.images_per_second);
+  object.Set("etaSeconds", progress.eta_seconds);
+  object.Set("skippedSteps", static_cast<double>(progress.skipped_steps));
+  return object;
+}
+
+SamplerConfig sampler_config(const Napi::Object& options) {
+  SamplerConfig config;
+  config.type = text(options, "sampler") == "ddim" ? SamplerType::kDdim : SamplerType::kDdpm;
+  config.steps = integer(options, "steps");
+  config.spacing = timestep_spacing(options.Env(), text(options, "timestepSpacing"));
+  config.eta = number(options, "eta");
+  return config;
+}
+
+WeightSet weight_set(const std::string& name) {
+  return name == "gradient" ? WeightSet::kGradient : name == "ema" ? WeightSet::kEma : WeightSet::kRaw;
+}
+
+}  // namespace
+
+Napi::Function Model::define(Napi::Env env) {
+  return DefineClass(
+      env, "Model",
+      {InstanceAccessor<&Model::device>("device"), InstanceAccessor<&Model::step>("step"),
+       InstanceMethod<&Model::parameters>("parameters"), InstanceMethod<&Model::train>("train"),
+       InstanceMethod<&Model::train_step>("trainStep"), InstanceMethod<&Model::predict>("predict"),
+       InstanceMethod<&Model::sample>("sample"), InstanceMethod<&Model::export_weights>("exportWeights"),
+       InstanceMethod<&Model::create_weights>("createWeights"), InstanceMethod<&Model::import_weights>("importWeights"),
+       InstanceMethod<&Model::dispose>("dispose")});
+}
+
+Model::Model(const Napi::CallbackInfo& info) : ObjectWrap(info) {
+  guarded(info.Env(), [&] {
+    config_ = engine_config(options_of(info));
+    engine_ = std::make_shared<Engine>(config_);
+  });
+  AddonData::of(info.Env()).watch(engine_);
+}
+
+Napi::Value Model::device(const Napi::CallbackInfo& info) {
+  return Napi::String::New(info.Env(), config_.device.str());
+}
+
+Napi::Value Model::step(const Napi::CallbackInfo& info) {
+  return Napi::Number::New(info.Env(), static_cast<double>(engine_->step()));
+}
+
+Napi::Value Model::parameters(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  Napi::Array list = Napi::Array::New(env);
+  for (const auto& spec : engine_->layout()->specs()) {
+    Napi::Array shape = Napi::Array::New(env);
+    for (uint32_t i = 0; i < spec.shape.size(); ++i) shape.Set(i, static_cast<double>(spec.shape[i]));
+    Napi::Object parameter = Napi::Object::New(env);
+    parameter.Set("name", spec.name);
+    parameter.Set("shape", shape);
+    list.Set(list.Length(), parameter);
+  }
+  return list;
+}
+
+at::Tensor Model::images(const Napi::Value& value) const {
+  const auto& unet = config_.training.unet;
+  return image_tensor(value, unet.in_channels, unet.height, unet.width);
+}
+
+Napi::Value Model::train(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  const Napi::Object options = options_of(info);
+  auto request = std::make_shared<TrainRequest>();
+  request->images = PixelStoreFrom(options.Get("dataset"));
+  request->labels = int_array(options, "labels");
+  request->steps = integer(options, "steps");
+  request->batch_size = integer(options, "batchSize");
+  request->gradient_accumulation = integer(options, "gradientAccumulation");
+  request->horizontal_flip = boolean(options, "horizontalFlip");
+  request->progress_every = integer(options, "progressEvery");
+
+  const Operation operation(env, info.This().As<Napi::Object>(), options.Get("onProgress"));
+  request->cancelled = operation.cancelled();
+  request->progress = operation.progress<TrainProgress>(env, progress_to_js);
+  request->completion = operation.completion<TrainResult>([](Napi::Env js, TrainResult&& result) {
+    Napi::Object object = Napi::Object::New(js);
+    object.Set("step", static_cast<double>(result.step));
+    object.Set("loss", result.loss);
+    object.Set("skippedSteps", static_cast<double>(result.skipped_steps));
+    object.Set("seconds", result.seconds);
+    return object;
+  });
+  engine_->train(std::move(request));
+  return operation.handle(env);
+}
+
+Napi::Value Model::train_step(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  const Napi::Object options = options_of(info);
+  Batch batch;
+  batch.x_0 = images(options.Get("x0"));
+  batch.eps = images(options.Get("noise"));
+  batch.t = int_array(options, "t");
+  const auto labels = int_array(options, "labels");
+  if (!labels.empty()) batch.labels = at::tensor(labels, at::kLong);
+
+  const Operation operation(env, info.This().As<Napi::Object>());
+  engine_->train_step(std::move(batch), integer(options, "gradientAccumulation"), operation.cancelled(),
+                      operation.completion<StepResult>([](Napi::Env js, StepResult&& result) {
+                        Napi::Object object = Napi::Object::New(js);
+                        object.Set("loss", result.loss);
+                        object.Set("gradientNorm", result.gradient_norm);
+                        object.Set("learningRate", result.learning_rate);
+                        return object;
+                      }));
+  return operation.handle(env);
+}
+
+Napi::Value Model::predict(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  const Napi::Object options = options_of(info);
+  const Operation operation(env, info.This().As<Napi::Object>());
+  engine_->predict(images(options.Get("x")), int_array(options, "t"), int_array(options, "labels"),
+                   text(options, "weights") == "ema", operation.cancelled(),
+                   operation.completion<at::Tensor>([](Napi::Env js, at::Tensor&& output) {
+                     return float_array(js, output.const_data_ptr<float>(), static_cast<size_t>(output.numel()));
+                   }));
+  return operation.handle(env);
+}
+
+Napi::Value Model::sample(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  const Napi::Object options = options_of(info);
+  auto request = std::make_shared<SampleRequest>();
+  SampleOptions& wanted = request->options;
+  wanted.count = integer(options, "count");
+  wanted.sampler = sampler_config(options);
+  wanted.seed = static_cast<uint64_t>(integer(options, "seed"));
+  wanted.batch_size = integer(options, "batchSize");
+  wanted.use_ema = text(options, "weights") == "ema";
+  if (!options.Get("noise").IsUndefined()) wanted.x_T = images(options.Get("noise"));
+  wanted.labels = int_array(options, "labels");
+  wanted.as_levels = text(options, "output") == "uint8";
+
+  const Operation operation(env, info.This().As<Napi::Object>(), options.Get("onProgress"));
+  request->cancelled = operation.cancelled();
+  using Steps = std::pair<int64_t, int64_t>;
+  if (const auto progress = operation.progress<Steps>(env, [](Napi::Env js, const Steps& steps) {
+        Napi::Object object = Napi::Object::New(js);
+        object.Set("step", static_cast<double>(steps.first));
+        object.Set("totalSteps", static_cast<double>(steps.second));
+        return object;
+      })) {
+    request->progress = [progress](int64_t step, int64_t total) { progress({step, total}); };
+  }
+  const auto completion =
+      operation.completion<SampleResult>([network_calls = wanted.sampler.steps](Napi::Env js, SampleResult&& result) {
+        Napi::Object object = Napi::Object::New(js);
+        object.Set("networkCalls", static_cast<double>(network_calls));
+        if (!result.levels.empty()) {
+          Napi::Uint8Array levels = Napi::Uint8Array::New(js, result.levels.size());
+          std::copy(result.levels.begin(), result.levels.end(), levels.Data());
+          object.Set("data", levels);
+        } else {
+          object.Set("data", float_array(js, result.values.data(), result.values.size()));
+        }
+        return object;
+      });
+  request->done = completion.done;
+  request->failed = completion.failed;
+  engine_->sample(std::move(request));
+  return operation.handle(env);
+}
+
+Napi::Value Model::export_weights(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  const WeightSet set = weight_set(info[0].ToString().Utf8Value());
+  const Operation operation(env, info.This().As<Napi::Object>());
+  engine_->export_weights(set, operation.cancelled(), operation.completion<ParameterSet>(Weights::wrap));
+  return operation.handle(env);
+}
+
+Napi::Value Model::create_weights(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  const Operation operation(env, info.This().As<Napi::Object>());
+  engine_->create_weights(operation.cancelled(), operation.completion<ParameterSet>(Weights::wrap));
+  return operation.handle(env);
+}
+
+Napi::Value Model::import_weights(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  const ParameterSet set = Weights::from(info[0]);
+  bool raw = false, ema = false;
+  const auto sets = info[1].As<Napi::Array>();
+  for (uint32_t i = 0; i < sets.Length(); ++i) {
+    const auto name = sets.Get(i).ToString().Utf8Value();
+    raw = raw || name == "raw";
+    ema = ema || name == "ema";
+  }
+  const Operation operation(env, info.This().As<Napi::Object>());
+  engine_->import_weights(set, raw, ema, operation.cancelled(),
+                          operation.completion<bool>([](Napi::Env js, bool&&) { return js.Undefined(); }));
+  return operation.handle(env);
+}
+
+Napi::Value Model::dispose(const Napi::CallbackInfo& info) {
+  const Operation operation(info.Env(), info.This().As<Napi::Object>());
+  const auto completion = operation.completion<bool>([](Napi::Env js, bool&&) { return js.Undefined(); });
+  engine_->close([completion] { completion.done(true); });
+  return operation.promise();
+}
+
+}  // namespace ddpm

@@ -1,0 +1,31 @@
+#pragma once
+
+#include <napi.h>
+
+#include <string>
+#include <vector>
+
+#include "engine/engine.h"
+
+namespace ddpm {
+
+// Reads the plain structs of lib/binding.ts. Values have been validated in lib/config/; a field that is missing or of
+// another type is a defect of lib/ and throws a JS TypeError that names it.
+
+std::vector<int64_t> int_array(const Napi::Object& options, const char* name);  // Int32Array; absent: empty
+at::Tensor image_tensor(const Napi::Value& value, int64_t channels, int64_t height, int64_t width);  // a copy
+
+double number(const Napi::Object& options, const char* name);
+int64_t integer(const Napi::Object& options, const char* name);
+bool boolean(const Napi::Object& options, const char* name);
+std::string text(const Napi::Object& options, const char* name);
+
+DiffusionConfig diffusion_config(const Napi::Object& options);
+Engine::Config engine_config(const Napi::Object& options);
+TimestepSpacing timestep_spacing(Napi::Env env, const std::string& name);
+
+// A copy of the numbers as a new array that JS owns.
+Napi::Float32Array float_array(Napi::Env env, const float* values, size_t count);
+Napi::Float64Array double_array(Napi::Env env, const std::vector<double>& values);
+
+}  // namespace ddpm

@@ -1,0 +1,29 @@
+#pragma once
+
+#include <napi.h>
+
+#include "model/parameters.h"
+
+namespace ddpm {
+
+// NativeWeights of lib/binding.ts: a parameter set on the host, read and written in pieces.
+class Weights : public Napi::ObjectWrap<Weights> {
+ public:
+  static Napi::Function define(Napi::Env env);
+  // Wraps a set; JS cannot make one of its own.
+  static Napi::Value wrap(Napi::Env env, ParameterSet set);
+  // The set behind a JS value; throws a JS TypeError for anything else.
+  static const ParameterSet& from(const Napi::Value& value);
+
+  explicit Weights(const Napi::CallbackInfo& info);
+
+ private:
+  Napi::Value read(const Napi::CallbackInfo& info);
+  void write(const Napi::CallbackInfo& info);
+  // Element `offset` of a parameter, with `count` elements from there on inside it.
+  float* place(Napi::Env env, const std::string& name, int64_t offset, int64_t count) const;
+
+  ParameterSet set_;
+};
+
+}  // namespace ddpm

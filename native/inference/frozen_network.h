@@ -1,0 +1,44 @@
+#pragma once
+
+#include <ATen/ATen.h>
+
+#include "model/precision.h"
+#include "model/unet.h"
+
+namespace ddpm {
+
+// A network that only predicts, over weights that do not change while it is held: it shares its owner's storage until
+// the owner is about to change it and calls detach().
+class FrozenNetwork {
+ public:
+  FrozenNetwork(const UNetConfig& config, Precision precision, ParameterSet weights)
+      : config_(config), precision_(precision), weights_(std::move(weights)), network_(config_, weights_) {}
+
+  // Goes on with a copy of the weights.
+  void detach() {
+    weights_ = weights_.clone();
+    network_ = UNet(config_, weights_);
+  }
+
+  // x [B, in, H, W] on the CPU or the device, one t and (for a network with classes) one label an image
+  // -> [B, out, H, W] on the device, float32
+  at::Tensor operator()(const at::Tensor& x, at::IntArrayRef t, at::IntArrayRef labels,
+                        const ForwardContext& context) const {
+    const at::Device device = weights_.flat().device();
+    at::NoGradGuard no_gradients;
+    PrecisionScope scope(precision_, device);
+    const at::Tensor label_tensor = labels.empty() ? at::Tensor() : at::tensor(labels, at::kLong).to(device);
+    const at::Tensor output = network_(x.to(device), at::tensor(t, at::kLong).to(device), label_tensor, context);
+    return output.to(at::kFloat).contiguous();
+  }
+
+  at::Device device() const { return weights_.flat().device(); }
+
+ private:
+  UNetConfig config_;
+  Precision precision_;
+  ParameterSet weights_;
+  UNet network_;
+};
+
+}  // namespace ddpm

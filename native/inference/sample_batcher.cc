@@ -1,0 +1,225 @@
+#include "inference/sample_batcher.h"
+
+#include <ATen/Parallel.h>
+
+#include <algorithm>
+#include <iterator>
+
+#include "diffusion/pixels.h"
+#include "error.h"
+#include "kernels/philox.h"
+
+namespace ddpm {
+namespace {
+
+// Different versions of the weights that are sampled from at once: each may cost a copy of them.
+constexpr size_t kMostNetworks = 2;
+
+}  // namespace
+
+SampleBatcher::SampleBatcher(const GaussianDiffusion& diffusion, const UNetConfig& unet, NetworkFunction network)
+    : diffusion_(diffusion), unet_(unet), network_(std::move(network)) {}
+
+void SampleBatcher::step(const std::atomic<bool>& stopping) {
+  drop_cancelled();
+  admit();
+  if (active_.empty()) return;
+
+  // The network after the one served last, in the order of the oldest requests.
+  std::vector<const FrozenNetwork*> networks;
+  for (const auto& active : active_) {
+    if (std::find(networks.begin(), networks.end(), active.network.get()) == networks.end()) {
+      networks.push_back(active.network.get());
+    }
+  }
+  const auto last = std::find(networks.begin(), networks.end(), last_served_);
+  const FrozenNetwork* turn =
+      last == networks.end() || std::next(last) == networks.end() ? networks.front() : *std::next(last);
+  last_served_ = turn;
+  try {
+    advance(deal_slots(turn), *turn, stopping);
+  } catch (...) {
+    const auto reason = std::current_exception();
+    std::deque<Active> kept;
+    for (auto& active : active_) {
+      if (active.network.get() == turn) {
+        active.request->failed(reason);
+      } else {
+        kept.push_back(std::move(active));
+      }
+    }
+    active_ = std::move(kept);
+    return;
+  }
+  settle(turn);
+}
+
+void SampleBatcher::fail_all(const std::exception_ptr& reason) {
+  for (auto& active : active_) active.request->failed(reason);
+  for (auto& request : waiting_) request->failed(reason);
+  active_.clear();
+  waiting_.clear();
+}
+
+void SampleBatcher::drop_cancelled() {
+  const auto drop = [](SampleRequest& request) {
+    if (!request.cancelled->load()) return false;
+    request.failed(std::make_exception_ptr(Cancelled()));
+    return true;
+  };
+  std::erase_if(waiting_, [&](auto& request) { return drop(*request); });
+  std::erase_if(active_, [&](auto& active) { return drop(*active.request); });
+}
+
+void SampleBatcher::admit() {
+  while (!waiting_.empty()) {
+    auto request = waiting_.front();
+    auto network = network_(request->options.use_ema);
+    std::vector<const FrozenNetwork*> others;
+    for (const auto& active : active_) {
+      const FrozenNetwork* other = active.network.get();
+      if (other != network.get() && std::find(others.begin(), others.end(), other) == others.end()) {
+        others.push_back(other);
+      }
+    }
+    if (others.size() >= kMostNetworks) return;
+    waiting_.pop_front();
+    try {
+      active_.push_back(begin(request));
+      active_.back().network = std::move(network);
+    } catch (...) {
+      request->failed(std::current_exception());
+    }
+  }
+}
+
+SampleBatcher::Active SampleBatcher::begin(std::shared_ptr<SampleRequest> request) {
+  const auto& options = request->options;
+  Active active;
+  active.plan = plan_sampler(diffusion_.schedule(), options.sampler, diffusion_.config().variance_type);
+  const auto elements = static_cast<size_t>(options.count * unet_.in_channels * unet_.height * unet_.width);
+  if (options.as_levels) {
+    active.result.levels.resize(elements);
+  } else {
+    active.result.values.resize(elements);
+  }
+  active.request = std::move(request);
+  return active;
+}
+
+at::Tensor SampleBatcher::initial_noise(const SampleOptions& options, int64_t image) const {
+  if (options.x_T.defined()) return options.x_T.narrow(0, image, 1);
+  at::Tensor x_T = at::empty({1, unet_.in_channels, unet_.height, unet_.width}, at::kFloat);
+  fill_normal(RandomStream(options.seed, Purpose::kSamplingNoise, static_cast<uint64_t>(image)),
+              x_T.mutable_data_ptr<float>(), x_T.numel());
+  return x_T;
+}
+
+void SampleBatcher::open_lanes(Active& active) {
+  const auto& options = active.request->options;
+  while (static_cast<int64_t>(active.lanes.size()) < options.batch_size && active.next_image < options.count) {
+    active.lanes.push_back({active.next_image, 0, initial_noise(options, active.next_image)});
+    ++active.next_image;
+  }
+}
+
+// A slot for each request in turn, oldest first, until the call is full: a long request does not hold up a short one.
+std::vector<SampleBatcher::Slot> SampleBatcher::deal_slots(const FrozenNetwork* network) {
+  std::vector<Active*> group;
+  size_t capacity = 0;
+  for (auto& active : active_) {
+    if (active.network.get() != network) continue;
+    open_lanes(active);
+    group.push_back(&active);
+    capacity = std::max(capacity, static_cast<size_t>(active.request->options.batch_size));
+  }
+  std::vector<Slot> slots;
+  for (size_t round = 0; slots.size() < capacity; ++round) {
+    const size_t before = slots.size();
+    for (Active* active : group) {
+      if (round < active->lanes.size() && slots.size() < capacity) slots.push_back({active, &active->lanes[round]});
+    }
+    if (slots.size() == before) break;
+  }
+  return slots;
+}
+
+void SampleBatcher::advance(const std::vector<Slot>& slots, const FrozenNetwork& network,
+                            const std::atomic<bool>& stopping) {
+  std::vector<at::Tensor> xs;
+  std::vector<SamplerStep> steps;
+  std::vector<int64_t> t, labels;
+  for (const Slot& slot : slots) {
+    const auto& all_labels = slot.active->request->options.labels;
+    xs.push_back(slot.lane->x);
+    steps.push_back(slot.active->plan[slot.lane->position]);
+    t.push_back(steps.back().t);
+    if (!all_labels.empty()) labels.push_back(all_labels[static_cast<size_t>(slot.lane->image)]);
+  }
+  at::NoGradGuard no_gradients;
+  const at::Tensor x = at::cat(xs).to(network.device());                             // [B, C, H, W]
+  const at::Tensor eps = network(x, t, labels, ForwardContext{nullptr, &stopping});  // [B, C, H, W]
+
+  at::Tensor noise = at::zeros(x.sizes(), at::kFloat);
+  auto* noise_data = noise.mutable_data_ptr<float>();
+  const int64_t elements = noise.numel() / noise.size(0);
+  at::parallel_for(0, static_cast<int64_t>(slots.size()), 1, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const Slot& slot = slots[static_cast<size_t>(i)];
+      if (steps[static_cast<size_t>(i)].sigma == 0) continue;
+      const RandomStream stream(slot.active->request->options.seed, Purpose::kSamplingNoise,
+                                static_cast<uint64_t>(slot.lane->image), slot.lane->position + 1);
+      fill_normal(stream, noise_data + i * elements, elements);
+    }
+  });
+  const at::Tensor prev = sampler_step(steps, x, eps, noise.to(x.device()), diffusion_.config().clip_sample);
+  for (size_t i = 0; i < slots.size(); ++i) {
+    slots[i].lane->x = prev.narrow(0, static_cast<int64_t>(i), 1);
+    ++slots[i].lane->position;
+    ++slots[i].active->steps_done;
+  }
+}
+
+void SampleBatcher::finish(Active& active, const Lane& lane) const {
+  const at::Tensor image = lane.x.to(at::kCPU).contiguous();
+  if (!at::isfinite(image).all().item<bool>()) {
+    throw Error("ERR_NON_FINITE", "Image " + std::to_string(lane.image) +
+                                      " of the samples holds NaN or infinite values: the weights are damaged, or "
+                                      "training diverged; go back to an earlier model or lower the learning rate");
+  }
+  const auto* values = image.const_data_ptr<float>();
+  const int64_t elements = image.numel();
+  if (active.request->options.as_levels) {
+    image_to_levels(values, unet_.height, unet_.width, unet_.in_channels,
+                    active.result.levels.data() + lane.image * elements);
+  } else {
+    std::copy_n(values, elements, active.result.values.data() + lane.image * elements);
+  }
+}
+
+// Takes finished images out, tells progress, and completes the requests that have all of theirs.
+void SampleBatcher::settle(const FrozenNetwork* network) {
+  std::erase_if(active_, [&](Active& active) {
+    if (active.network.get() != network) return false;
+    try {
+      std::erase_if(active.lanes, [&](const Lane& lane) {
+        if (lane.position < active.plan.size()) return false;
+        finish(active, lane);
+        ++active.finished;
+        return true;
+      });
+    } catch (...) {
+      active.request->failed(std::current_exception());
+      return true;
+    }
+    if (active.request->progress) {
+      active.request->progress(active.steps_done,
+                               active.request->options.count * static_cast<int64_t>(active.plan.size()));
+    }
+    if (active.finished < active.request->options.count) return false;
+    active.request->done(std::move(active.result));
+    return true;
+  });
+}
+
+}  // namespace ddpm

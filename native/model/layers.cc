@@ -1,0 +1,55 @@
+#include "model/layers.h"
+
+#include <ATen/Parallel.h>
+
+#include "error.h"
+#include "kernels/philox.h"
+
+namespace ddpm {
+
+void ForwardContext::poll() const {
+  if (cancelled != nullptr && cancelled->load(std::memory_order_relaxed)) throw Cancelled();
+}
+
+Conv2d::Conv2d(ParameterSource& source, const std::string& name, int64_t in, int64_t out, int64_t kernel, Init init,
+               int64_t stride_, int64_t padding_)
+    : weight(source.parameter(name + ".weight", {out, in, kernel, kernel}, init)),
+      bias(source.parameter(name + ".bias", {out}, Init::kZero)),
+      stride(stride_),
+      padding(padding_ < 0 ? (kernel - 1) / 2 : padding_) {}
+
+at::Tensor Conv2d::operator()(const at::Tensor& x) const { return at::conv2d(x, weight, bias, stride, padding); }
+
+Linear::Linear(ParameterSource& source, const std::string& name, int64_t in, int64_t out, Init init)
+    : weight(source.parameter(name + ".weight", {out, in}, init)),
+      bias(source.parameter(name + ".bias", {out}, Init::kZero)) {}
+
+at::Tensor Linear::operator()(const at::Tensor& x) const { return at::linear(x, weight, bias); }
+
+GroupNorm::GroupNorm(ParameterSource& source, const std::string& name, int64_t channels, int64_t groups_,
+                     double epsilon_)
+    : weight(source.parameter(name + ".weight", {channels}, Init::kOne)),
+      bias(source.parameter(name + ".bias", {channels}, Init::kZero)),
+      groups(groups_),
+      epsilon(epsilon_) {}
+
+at::Tensor GroupNorm::operator()(const at::Tensor& x) const { return at::group_norm(x, groups, weight, bias, epsilon); }
+
+at::Tensor dropout(const at::Tensor& x, double probability, uint32_t layer, const DropoutKey& key) {
+  if (probability <= 0) return x;
+  const int64_t images = x.size(0);
+  const int64_t elements = x.numel() / std::max<int64_t>(images, 1);
+  // [B, ...] on the CPU, in x's own memory format, in which an image is contiguous
+  at::Tensor mask = at::empty_like(x, at::device(at::kCPU).dtype(at::kFloat));
+  auto* data = mask.mutable_data_ptr<float>();
+  at::parallel_for(0, images, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const RandomStream stream(key.seed, Purpose::kDropout, key.update, key.first_image + static_cast<uint64_t>(i),
+                                layer);
+      fill_dropout_mask(stream, data + i * elements, elements, static_cast<float>(1 - probability));
+    }
+  });
+  return x * mask.to(x.options());
+}
+
+}  // namespace ddpm

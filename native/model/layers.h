@@ -1,0 +1,64 @@
+#pragma once
+
+#include <ATen/ATen.h>
+
+#include <atomic>
+#include <string>
+
+#include "model/parameters.h"
+
+namespace ddpm {
+
+// What one training pass needs to draw the dropout masks of its images: image i of the pass is image
+// first_image + i of optimizer update `update`.
+struct DropoutKey {
+  uint64_t seed = 0;
+  uint64_t update = 0;
+  uint64_t first_image = 0;
+};
+
+// What a forward pass is given besides its input.
+struct ForwardContext {
+  const DropoutKey* dropout = nullptr;           // null when sampling: no dropout
+  const std::atomic<bool>* cancelled = nullptr;  // polled between blocks; may be null
+
+  void poll() const;  // throws Cancelled
+};
+
+struct Conv2d {
+  at::Tensor weight;  // [out, in, kernel, kernel]
+  at::Tensor bias;    // [out]
+  int64_t stride = 1;
+  int64_t padding = 0;
+
+  Conv2d() = default;
+  Conv2d(ParameterSource& source, const std::string& name, int64_t in, int64_t out, int64_t kernel,
+         Init init = Init::kFanAverage, int64_t stride = 1, int64_t padding = -1);  // -1: (kernel - 1) / 2
+  at::Tensor operator()(const at::Tensor& x) const;                                 // [B, in, H, W] -> [B, out, H', W']
+};
+
+struct Linear {
+  at::Tensor weight;  // [out, in]
+  at::Tensor bias;    // [out]
+
+  Linear() = default;
+  Linear(ParameterSource& source, const std::string& name, int64_t in, int64_t out, Init init = Init::kFanAverage);
+  at::Tensor operator()(const at::Tensor& x) const;  // [..., in] -> [..., out]
+};
+
+struct GroupNorm {
+  at::Tensor weight;  // [channels]
+  at::Tensor bias;    // [channels]
+  int64_t groups = 0;
+  double epsilon = 0;
+
+  GroupNorm() = default;
+  GroupNorm(ParameterSource& source, const std::string& name, int64_t channels, int64_t groups, double epsilon);
+  at::Tensor operator()(const at::Tensor& x) const;  // [B, channels, ...]
+};
+
+// Inverted dropout whose mask depends on the key, the image and the layer alone, so that neither the batch size nor
+// gradient accumulation changes it.
+at::Tensor dropout(const at::Tensor& x, double probability, uint32_t layer, const DropoutKey& key);
+
+}  // namespace ddpm

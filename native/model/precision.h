@@ -1,0 +1,31 @@
+#pragma once
+
+#include <ATen/ATen.h>
+#include <ATen/autocast_mode.h>
+
+namespace ddpm {
+
+// What the network computes in; the weights are float32 always.
+enum class Precision { kFloat32, kBFloat16 };
+
+// While it lives, this thread's convolutions and matrix products run in the given precision (autocast).
+class PrecisionScope {
+ public:
+  PrecisionScope(Precision precision, at::Device device)
+      : type_(device.type()), enabled_before_(at::autocast::is_autocast_enabled(type_)) {
+    if (precision == Precision::kBFloat16) at::autocast::set_autocast_dtype(type_, at::kBFloat16);
+    at::autocast::set_autocast_enabled(type_, precision == Precision::kBFloat16);
+  }
+  ~PrecisionScope() {
+    at::autocast::clear_cache();
+    at::autocast::set_autocast_enabled(type_, enabled_before_);
+  }
+  PrecisionScope(const PrecisionScope&) = delete;
+  PrecisionScope& operator=(const PrecisionScope&) = delete;
+
+ private:
+  at::DeviceType type_;
+  bool enabled_before_;
+};
+
+}  // namespace ddpm

@@ -1,0 +1,95 @@
+#include "model/unet.h"
+
+namespace ddpm {
+
+UNet::Stage UNet::stage(ParameterSource& source, const std::string& level, int64_t index, int64_t in, int64_t out,
+                        bool attention, const UNetConfig& config) {
+  const std::string number = std::to_string(index);
+  Stage made{ResidualBlock(source, level + ".resnets." + number, in, out, dropout_layers_++, config), std::nullopt};
+  if (attention) made.attention.emplace(source, level + ".attentions." + number, out, config);
+  return made;
+}
+
+UNet::UNet(const UNetConfig& config, ParameterSource& source) {
+  const auto& channels = config.block_out_channels;
+  const int64_t levels = config.levels();
+
+  conv_in_ = Conv2d(source, "conv_in", config.in_channels, channels.front(), 3);
+  time_embedding_ = TimeEmbedding(source, "time_embedding", config);
+  if (config.classes > 0) {
+    class_embedding_ =
+        source.parameter("class_embedding.weight", {config.classes, config.time_embedding_channels()}, Init::kNormal);
+  }
+
+  std::vector<int64_t> skips{channels.front()};  // channels of each feature map that the way up takes back
+  int64_t current = channels.front();
+  for (int64_t level = 0; level < levels; ++level) {
+    const std::string name = "down_blocks." + std::to_string(level);
+    DownLevel down;
+    for (int64_t i = 0; i < config.layers_per_block; ++i) {
+      down.stages.push_back(stage(source, name, i, current, channels[level], config.attention[level], config));
+      skips.push_back(current = channels[level]);
+    }
+    if (level + 1 < levels) {
+      down.downsample.emplace(source, name + ".downsamplers.0", current, config);
+      skips.push_back(current);
+    }
+    down_.push_back(std::move(down));
+  }
+
+  middle_.push_back(stage(source, "mid_block", 0, current, current, true, config));
+  middle_.push_back(stage(source, "mid_block", 1, current, current, false, config));
+
+  for (int64_t level = levels - 1; level >= 0; --level) {
+    const std::string name = "up_blocks." + std::to_string(levels - 1 - level);
+    UpLevel up;
+    for (int64_t i = 0; i <= config.layers_per_block; ++i) {
+      const int64_t in = current + skips.back();
+      skips.pop_back();
+      up.stages.push_back(stage(source, name, i, in, current = channels[level], config.attention[level], config));
+    }
+    if (level > 0) up.upsample.emplace(source, name + ".upsamplers.0", current);
+    up_.push_back(std::move(up));
+  }
+
+  norm_out_ = GroupNorm(source, "conv_norm_out", current, config.norm_groups, config.norm_epsilon);
+  conv_out_ = Conv2d(source, "conv_out", current, config.out_channels, 3, Init::kZero);
+}
+
+std::shared_ptr<const ParameterLayout> UNet::layout(const UNetConfig& config) {
+  auto layout = std::make_shared<ParameterLayout>();
+  UNet(config, *layout);
+  return layout;
+}
+
+at::Tensor UNet::Stage::operator()(const at::Tensor& x, const at::Tensor& embedding,
+                                   const ForwardContext& context) const {
+  const at::Tensor h = residual(x, embedding, context);
+  return attention ? (*attention)(h) : h;
+}
+
+at::Tensor UNet::operator()(const at::Tensor& x, const at::Tensor& t, const at::Tensor& labels,
+                            const ForwardContext& context) const {
+  at::Tensor embedding = time_embedding_(t);  // [B, 4 * channels]
+  if (class_embedding_.defined()) embedding = embedding + at::embedding(class_embedding_, labels);
+  embedding = at::silu(embedding);  // every residual block begins its projection with it
+
+  // Channels-last: what the convolutions work in, so that no layer changes the layout back and forth.
+  at::Tensor h = conv_in_(x.contiguous(at::MemoryFormat::ChannelsLast));  // [B, channels, H, W]
+  std::vector<at::Tensor> skips{h};
+  for (const auto& level : down_) {
+    for (const auto& stage : level.stages) skips.push_back(h = stage(h, embedding, context));
+    if (level.downsample) skips.push_back(h = (*level.downsample)(h));
+  }
+  for (const auto& stage : middle_) h = stage(h, embedding, context);
+  for (const auto& level : up_) {
+    for (const auto& stage : level.stages) {
+      h = stage(at::cat({h, skips.back()}, 1), embedding, context);
+      skips.pop_back();
+    }
+    if (level.upsample) h = (*level.upsample)(h);
+  }
+  return conv_out_(at::silu(norm_out_(h)));  // [B, out, H, W]
+}
+
+}  // namespace ddpm
