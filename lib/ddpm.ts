@@ -1,0 +1,293 @@
+import { type NativeModel, type NativeTrainResult, native } from './binding';
+import { loadWeights, readModelFolder, saveModelFolder } from './checkpoint';
+import {
+  type DdpmConfig,
+  type LoadOptions,
+  nativeModelOptions,
+  type ParametersOptions,
+  type PredictOptions,
+  type ResolvedConfig,
+  requireFixedVariance,
+  resolveConfig,
+  resolveLoadOptions,
+  resolveParametersOptions,
+  resolvePredictOptions,
+  resolveSampleOptions,
+  resolveSaveOptions,
+  resolveTrainOptions,
+  resolveTrainStepOptions,
+  type SampleOptions,
+  type SaveOptions,
+  type TrainOptions,
+  type TrainStepOptions,
+} from './config';
+import { type Dataset, pixelsOf } from './datasets';
+import { Diffusion } from './diffusion';
+import { DdpmError } from './errors';
+import { Images } from './images';
+import { errorOf, runNative } from './operation';
+import type { Tensor, TensorLike, Timesteps } from './tensor';
+
+/** How a training ended. */
+export interface TrainResult {
+  /** Updates made since the model's first. */
+  step: number;
+  /** Mean loss of the steps since the last report of progress before the end; NaN when there was nothing to do. */
+  loss: number;
+  /** Updates left out since a loss or a gradient was not finite. */
+  skippedSteps: number;
+  /** How long it took. */
+  seconds: number;
+}
+
+/** What one optimizer step reports. */
+export interface TrainStepResult {
+  /** Mean loss over the images. */
+  loss: number;
+  /** Global norm of the gradient before clipping. */
+  gradientNorm: number;
+}
+
+/**
+ * A denoising diffusion probabilistic model (Ho, Jain, Abbeel 2020): network, optimizer and moving average of the
+ * weights, with a thread of its own for all work on them. Every method may be called in every state; after
+ * {@link dispose} each rejects with `ERR_DISPOSED`.
+ */
+export class Ddpm {
+  /** The configuration with every option present; frozen. */
+  readonly config: ResolvedConfig;
+  /** The mathematics of the diffusion process, for loops of one's own. */
+  readonly diffusion: Diffusion;
+  /** How many numbers the network learns. */
+  readonly parameterCount: number;
+
+  readonly #native: NativeModel;
+  readonly #parameters: { name: string; shape: number[] }[];
+  #disposed: Promise<void> | undefined;
+
+  /**
+   * A new model with initial weights drawn from `config.seed`.
+   *
+   * @throws {DdpmError} `ERR_CONFIG`: an option is unknown, of the wrong type, out of range, or does not go with another;
+   *   `ERR_NATIVE_UNAVAILABLE`.
+   */
+  constructor(config: DdpmConfig) {
+    this.config = resolveConfig(config);
+    const { Model } = native();
+    try {
+      this.#native = new Model(nativeModelOptions(this.config));
+      this.diffusion = new Diffusion(this.config);
+    } catch (error) {
+      throw errorOf(error);
+    }
+    this.#parameters = this.#native.parameters();
+    this.parameterCount = this.#parameters.reduce((sum, { shape }) => sum + shape.reduce((n, size) => n * size, 1), 0);
+  }
+
+  /**
+   * A saved model: a folder in diffusers' layout, saved here or in Python. All settings come from its files; the
+   * optimizer starts afresh.
+   *
+   * @param directory The folder that holds `model_index.json`.
+   * @param options What to set otherwise: `device`, `precision`, `optimizer`, `ema`, `seed`.
+   * @throws {DdpmError} `ERR_CHECKPOINT`: the folder is missing, damaged, or holds what is not supported (all of it is
+   *   listed); `ERR_CONFIG`: a wrong option; `ERR_IO`.
+   */
+  static async load(directory: string, options?: LoadOptions): Promise<Ddpm> {
+    const { signal, ...overrides } = resolveLoadOptions(directory, options);
+    const { config, weights } = await readModelFolder(directory);
+    try {
+      const ddpm = new Ddpm(checkedFolderConfig(directory, config, overrides));
+      try {
+        await loadWeights(weights, ddpm.#native);
+      } catch (error) {
+        void ddpm.dispose();
+        throw error instanceof DdpmError ? error : errorOf(error, signal);
+      }
+      return ddpm;
+    } finally {
+      await weights.close();
+    }
+  }
+
+  /** The device in use: 'cpu' or 'cuda:N'. */
+  get device(): string {
+    return this.#native.device;
+  }
+
+  /** Optimizer updates since the model's first. */
+  get step(): number {
+    return this.#native.step;
+  }
+
+  /**
+   * Trains (Algorithm 1) until {@link step} is `options.steps`, on a thread of its own. Sampling, prediction and saving
+   * are served between two steps meanwhile, and change nothing in the training.
+   *
+   * @throws {DdpmError} `ERR_CONFIG`; `ERR_DATASET`: the images or labels do not fit the model; `ERR_BUSY`: a training of
+   *   this model is under way; `ERR_NON_FINITE`: ten losses or gradients in a row were not finite (the weights are those
+   *   of the last good step); `ERR_OUT_OF_MEMORY`; `ERR_DISPOSED`. {@link AbortError} within one step of the signal.
+   */
+  async train(dataset: Dataset, options: TrainOptions): Promise<TrainResult> {
+    this.#requireAlive();
+    const pixels = pixelsOf(dataset);
+    const { signal, onProgress, ...resolved } = resolveTrainOptions(options, dataset.count);
+    requireFixedVariance(this.config, 'training');
+    const labels = this.#labelsFor(dataset);
+    return runNative<NativeTrainResult>(
+      this.train,
+      (guard) => this.#native.train({ ...resolved, dataset: pixels, labels, onProgress: guard(onProgress) }),
+      signal,
+    );
+  }
+
+  /**
+   * One optimizer step on given images, timesteps and noise, for loops of one's own.
+   *
+   * @throws {DdpmError} `ERR_CONFIG`; `ERR_BUSY`: `train()` is under way; `ERR_NON_FINITE`: the loss or the gradient is
+   *   not finite, and nothing was changed; `ERR_OUT_OF_MEMORY`; `ERR_DISPOSED`.
+   */
+  async trainStep(options: TrainStepOptions): Promise<TrainStepResult> {
+    this.#requireAlive();
+    const resolved = resolveTrainStepOptions(options, this.config);
+    requireFixedVariance(this.config, 'training');
+    return runNative(this.trainStep, () => this.#native.trainStep(resolved));
+  }
+
+  /**
+   * Draws images: Algorithm 2, or DDIM in fewer steps. Calls that overlap are served together. Image i depends on the
+   * seed and on i alone, whatever `n`, `batchSize` and the other calls in flight are. A call keeps to the weights as they
+   * were when it began, also while training goes on.
+   *
+   * @param n How many.
+   * @throws {DdpmError} `ERR_CONFIG`; `ERR_NON_FINITE`: the network gave NaN or infinite values; `ERR_OUT_OF_MEMORY`;
+   *   `ERR_DISPOSED`. {@link AbortError} within one step of the signal.
+   */
+  async sample(n: number, options?: SampleOptions): Promise<Images> {
+    this.#requireAlive();
+    const { signal, onProgress, ...resolved } = resolveSampleOptions(n, options, this.config);
+    requireFixedVariance(this.config, 'sampling');
+    const { data } = await runNative(
+      this.sample,
+      (guard) => this.#native.sample({ ...resolved, onProgress: guard(onProgress) }),
+      signal,
+    );
+    return new Images({ data, count: n, ...this.config.image, seed: resolved.seed });
+  }
+
+  /**
+   * The network's raw output for noisy images: ε̂, [n, C, H, W]; with `varianceType: 'learned_range'` followed by as many
+   * channels for the variance.
+   *
+   * @param x Noisy images, [n, C, H, W].
+   * @param t Timestep of each, or one for all; 0 ≤ t < T.
+   * @throws {DdpmError} `ERR_CONFIG`; `ERR_OUT_OF_MEMORY`; `ERR_DISPOSED`.
+   */
+  async predictNoise(x: TensorLike, t: Timesteps, options?: PredictOptions): Promise<Tensor> {
+    this.#requireAlive();
+    const resolved = resolvePredictOptions(x, t, options, this.config);
+    const data = await runNative(this.predictNoise, () => this.#native.predict(resolved));
+    const { height, width } = this.config.image;
+    const count = resolved.t.length;
+    return { data, shape: [count, data.length / (count * height * width), height, width] };
+  }
+
+  /**
+   * Copies of all parameters by their names in the state dict: the moving average, the weights as trained last, or the
+   * gradient of the last step after clipping.
+   *
+   * @throws {DdpmError} `ERR_CONFIG`: a gradient was asked for before any step; `ERR_OUT_OF_MEMORY`; `ERR_DISPOSED`.
+   */
+  async parameters(options?: ParametersOptions): Promise<Map<string, Tensor>> {
+    this.#requireAlive();
+    const { weights } = resolveParametersOptions(options);
+    const values = await runNative(this.parameters, () => this.#native.exportWeights(weights));
+    return new Map(
+      this.#parameters.map(({ name, shape }) => {
+        const count = shape.reduce((product, size) => product * size, 1);
+        return [name, { data: values.read(name, 0, count), shape: [...shape] }];
+      }),
+    );
+  }
+
+  /**
+   * Saves the moving average in diffusers' layout: `DDPMPipeline.from_pretrained(directory)` reads it in Python, and
+   * {@link load} here. An older model in the folder is replaced whole or stays as it is.
+   *
+   * @throws {DdpmError} `ERR_CONFIG`; `ERR_IO`, with the system's reason; `ERR_NON_FINITE`: a weight is NaN or infinite;
+   *   `ERR_DISPOSED`. {@link AbortError} when the signal fires.
+   */
+  async save(directory: string, options?: SaveOptions): Promise<void> {
+    this.#requireAlive();
+    const { signal } = resolveSaveOptions(directory, options);
+    const weights = await runNative(this.save, () => this.#native.exportWeights('ema'), signal);
+    await saveModelFolder(directory, { config: this.config, parameters: this.#parameters, weights }, { signal });
+  }
+
+  /**
+   * Takes no more work, and gives the memory back when what is under way has ended: that is when the promise resolves.
+   * May be called again.
+   */
+  dispose(): Promise<void> {
+    this.#disposed ??= this.#native.dispose();
+    return this.#disposed;
+  }
+
+  /** {@link dispose}, for `using`. */
+  [Symbol.dispose](): void {
+    void this.dispose();
+  }
+
+  /** {@link dispose}, for `await using`. */
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.dispose();
+  }
+
+  #requireAlive(): void {
+    if (this.#disposed) throw new DdpmError('ERR_DISPOSED', 'This model was disposed of: make or load another');
+  }
+
+  /** Checks that a data set fits this model; gives the labels that the network is to be told. */
+  #labelsFor(dataset: Dataset): Int32Array | undefined {
+    const { height, width, channels } = this.config.image;
+    if (dataset.height !== height || dataset.width !== width || dataset.channels !== channels) {
+      const found = `${dataset.height}×${dataset.width}×${dataset.channels}`;
+      throw new DdpmError(
+        'ERR_DATASET',
+        `dataset: expected images of ${height}×${width}×${channels} (height × width × channels, as config.image), got ${found}`,
+      );
+    }
+    const { classes } = this.config.unet;
+    if (classes === 0) return undefined;
+    if (dataset.labels === undefined) {
+      throw new DdpmError(
+        'ERR_DATASET',
+        `dataset: expected a class label for each image (unet.classes is ${classes}), got none`,
+      );
+    }
+    const wrong = dataset.labels.findIndex((label) => label < 0 || label >= classes);
+    if (wrong >= 0) {
+      throw new DdpmError(
+        'ERR_DATASET',
+        `dataset.labels[${wrong}]: expected 0 to ${classes - 1} (unet.classes is ${classes}), got ${dataset.labels[wrong]}`,
+      );
+    }
+    return dataset.labels;
+  }
+}
+
+/** A folder's configuration with the caller's changes; what is wrong in the folder is the folder's fault. */
+function checkedFolderConfig(directory: string, config: DdpmConfig, overrides: Partial<DdpmConfig>): DdpmConfig {
+  try {
+    resolveConfig(config);
+  } catch (error) {
+    if (!(error instanceof DdpmError)) throw error;
+    throw new DdpmError('ERR_CHECKPOINT', `${directory}: ${error.message}`, { cause: error });
+  }
+  return {
+    ...config,
+    ...overrides,
+    optimizer: { ...config.optimizer, ...overrides.optimizer },
+    ema: { ...config.ema, ...overrides.ema },
+  };
+}

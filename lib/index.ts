@@ -1,0 +1,47 @@
+/** The public face of the package: exports only. */
+export {
+  type ClassLabels,
+  type DdpmConfig,
+  type Device,
+  type DiffusionOptions,
+  type DiffusionStepOptions,
+  type EmaOptions,
+  type ImageOptions,
+  type ImageShape,
+  type LoadOptions,
+  type OptimizerOptions,
+  type ParametersOptions,
+  type Precision,
+  type PredictOptions,
+  presets,
+  type RectangularImageOptions,
+  type ResolvedConfig,
+  type SampleOptions,
+  type SampleProgress,
+  type SaveOptions,
+  type SquareImageOptions,
+  type TrainOptions,
+  type TrainProgress,
+  type TrainStepOptions,
+  type UNetOptions,
+} from './config';
+export {
+  type Cifar10Options,
+  cifar10,
+  type Dataset,
+  type DatasetImage,
+  type FromPixelsOptions,
+  fromPixels,
+  type ImageFolderOptions,
+  type ImageFolderProgress,
+  imageFolder,
+  type MnistOptions,
+  mnist,
+  type Pixels,
+  type SkippedFile,
+} from './datasets';
+export { Ddpm, type TrainResult, type TrainStepResult } from './ddpm';
+export type { Diffusion, ScheduleQuantity } from './diffusion';
+export { AbortError, DdpmError, type DdpmErrorCode } from './errors';
+export type { Images } from './images';
+export type { Tensor, TensorLike, Timesteps } from './tensor';
