@@ -1,0 +1,273 @@
+/**
+ * Writes that are whole or not there at all. Everything is written under another name and flushed first; then it is
+ * renamed into place, and the folder is flushed.
+ */
+import { randomBytes } from 'node:crypto';
+import { type FileHandle, lstat, mkdir, open, readdir, rename, rm, rmdir } from 'node:fs/promises';
+import { dirname, join, resolve } from 'node:path';
+import { AbortError, DdpmError } from '../errors';
+import { isMissing, writeError } from './fileErrors';
+
+const STAGE_PREFIX = '.ddpm-save-';
+const STAGE_NAME = /^\.ddpm-save-[0-9a-f]{12}$/;
+
+/** @throws {AbortError} The signal has fired. */
+export function throwIfAborted(signal: AbortSignal | undefined): void {
+  if (signal?.aborted) throw new AbortError(signal.reason);
+}
+
+/**
+ * Writes a file, replacing the one of that name; until the end the old one stays as it is, also if this throws.
+ *
+ * @param write Fills the new file.
+ * @throws {DdpmError} `ERR_IO` with the system's reason, and whatever `write` throws. {@link AbortError}.
+ */
+export async function writeFileAtomic(
+  path: string,
+  write: (file: FileHandle) => Promise<void>,
+  signal?: AbortSignal,
+): Promise<void> {
+  throwIfAborted(signal);
+  const temporary = `${path}.tmp-${randomName()}`;
+  try {
+    const file = await open(temporary, 'wx');
+    try {
+      await write(file);
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+    throwIfAborted(signal);
+    await rename(temporary, path);
+    await syncFolder(dirname(path));
+  } catch (error) {
+    // What went wrong first is what the caller must hear of.
+    await rm(temporary, { force: true }).catch(() => {});
+    throw writeError(error, path);
+  }
+}
+
+/** A file of a set that belongs together. */
+export interface FileToWrite {
+  /** Relative to the folder, with `/`. */
+  readonly path: string;
+  /** Writes the file, flushed, to this place. */
+  write(path: string): Promise<void>;
+}
+
+/**
+ * Replaces a set of files in a folder, all or none; the folder is made if need be, and its other files stay untouched.
+ *
+ * A rename of the whole folder would be simpler, but is no good here: a folder that holds a repository or a user's notes
+ * would have to be carried over, and one that is a mount point, a working directory or below a folder that may not be
+ * written cannot be renamed. So the new files are completed in a hidden folder inside. Then the old ones move there, the
+ * entry first; the new ones move out, the entry last; and the hidden folder goes. An error on the way moves everything
+ * back. Killed between the first move and the last, the folder has no entry, so nobody takes the mix for a whole set, and
+ * the next call on it begins by moving the old files back.
+ *
+ * Calls of this process on one path run in the order in which they were made; two processes must not write into one
+ * folder at a time.
+ *
+ * @param files In the order in which they come into place. The last is the entry: without it the others count for nothing.
+ * @param stale Other files of the old set, which the new one does not have; relative paths.
+ * @throws {DdpmError} `ERR_IO` with the system's reason, and whatever a `write` throws. {@link AbortError}. In each case
+ *   the old files are in place.
+ */
+export async function replaceFiles(
+  folder: string,
+  files: readonly FileToWrite[],
+  options: { stale?: (folder: string) => Promise<string[]>; signal?: AbortSignal } = {},
+): Promise<void> {
+  const { stale = async () => [], signal } = options;
+  // Taken now: the process may have another working directory when it comes to be this call's turn.
+  const path = resolve(folder);
+  await oneAtATime(path, async () => {
+    throwIfAborted(signal);
+    let made: string[] = [];
+    try {
+      made = await makeFolder(path);
+      const paths = files.map((file) => file.path);
+      await mendFolder(path, paths);
+      const stage = join(path, STAGE_PREFIX + randomName());
+      try {
+        await writeStage(stage, files);
+        const leaving = [...paths].reverse().concat(await stale(path));
+        throwIfAborted(signal);
+        await commit(path, stage, paths, leaving);
+      } finally {
+        await discard(stage);
+      }
+    } catch (error) {
+      await removeEmpty(made);
+      throw writeError(error, folder);
+    }
+  });
+}
+
+/** The hidden folders that interrupted calls of {@link replaceFiles} have left; empty where there is no such folder. */
+export async function interruptedWrites(folder: string): Promise<string[]> {
+  const entries = await readdir(folder).catch((error: unknown) => {
+    if (isMissing(error)) return [];
+    throw error;
+  });
+  return entries.filter((entry) => STAGE_NAME.test(entry)).map((entry) => join(folder, entry));
+}
+
+/** Makes the names in a folder last through a power cut. */
+export async function syncFolder(folder: string): Promise<void> {
+  // Windows has no such call for folders, and refuses to open one.
+  if (process.platform === 'win32') return;
+  const handle = await open(folder);
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}
+
+/** Where the files of a stage are: `new` before they move into place, `old` what they replace, `done` once all have moved. */
+function placesOf(stage: string): { incoming: string; outgoing: string; done: string } {
+  return { incoming: join(stage, 'new'), outgoing: join(stage, 'old'), done: join(stage, 'done') };
+}
+
+async function writeStage(stage: string, files: readonly FileToWrite[]): Promise<void> {
+  const { incoming } = placesOf(stage);
+  await mkdir(incoming, { recursive: true });
+  for (const file of files) {
+    await mkdir(dirname(join(incoming, file.path)), { recursive: true });
+    await file.write(join(incoming, file.path));
+  }
+  await syncFolders(incoming, foldersOf(files.map((file) => file.path)));
+  await syncFolder(stage);
+  await syncFolder(dirname(stage));
+}
+
+async function commit(
+  folder: string,
+  stage: string,
+  paths: readonly string[],
+  leaving: readonly string[],
+): Promise<void> {
+  const { incoming, outgoing, done } = placesOf(stage);
+  const made: string[] = [];
+  try {
+    for (const path of foldersOf(paths)) made.push(...(await makeFolder(join(folder, path))));
+    await mkdir(outgoing);
+    for (const path of leaving) await moveIfThere(path, folder, outgoing);
+    await syncFolders(folder, foldersOf(leaving));
+    for (const path of paths) await rename(join(incoming, path), join(folder, path));
+    await syncFolders(folder, foldersOf(paths));
+    await rename(outgoing, done);
+    await syncFolder(stage);
+  } catch (error) {
+    try {
+      await rollBack(folder, stage, paths);
+    } catch {
+      const text = `${folder}: could not be written nor put back as it was; the old files are in ${outgoing}`;
+      throw new DdpmError('ERR_IO', `${text}: ${(error as Error).message}`, { cause: error });
+    }
+    await removeEmpty(made);
+    throw error;
+  }
+}
+
+/** Puts a folder back as it was before a commit that did not end. May itself be stopped anywhere and done again. */
+async function rollBack(folder: string, stage: string, paths: readonly string[]): Promise<void> {
+  const { incoming, outgoing } = placesOf(stage);
+  // `old` is there from the first move to the last: without it there is nothing to undo.
+  if (!(await exists(outgoing))) return;
+  for (const path of [...paths].reverse()) {
+    if (!(await exists(join(incoming, path)))) await moveIfThere(path, folder, incoming);
+  }
+  // The entry last, as it was the first to go.
+  const entry = paths[paths.length - 1];
+  const old = (await filesBelow(outgoing)).sort((a, b) => Number(a === entry) - Number(b === entry));
+  for (const path of old) await moveIfThere(path, outgoing, folder);
+  await syncFolders(folder, foldersOf([...paths, ...old]));
+  await rm(outgoing, { recursive: true });
+}
+
+/** Removes a stage, unless it holds old files that are still to be moved back. */
+async function discard(stage: string): Promise<void> {
+  if (await exists(placesOf(stage).outgoing)) return;
+  // If it cannot be removed, the next call on the folder will try again.
+  await rm(stage, { recursive: true, force: true }).catch(() => {});
+}
+
+/** Undoes or clears away what calls that were killed have left. */
+async function mendFolder(folder: string, paths: readonly string[]): Promise<void> {
+  for (const stage of await interruptedWrites(folder)) {
+    await rollBack(folder, stage, paths);
+    await rm(stage, { recursive: true, force: true });
+  }
+}
+
+async function moveIfThere(path: string, from: string, to: string): Promise<void> {
+  if (!(await exists(join(from, path)))) return;
+  await mkdir(dirname(join(to, path)), { recursive: true });
+  await rename(join(from, path), join(to, path));
+}
+
+async function exists(path: string): Promise<boolean> {
+  try {
+    await lstat(path);
+    return true;
+  } catch (error) {
+    if (isMissing(error)) return false;
+    throw error;
+  }
+}
+
+/** Everything in a folder that is not a folder itself; relative paths. */
+async function filesBelow(folder: string, prefix = ''): Promise<string[]> {
+  const files: string[] = [];
+  for (const entry of await readdir(join(folder, prefix), { withFileTypes: true })) {
+    const path = prefix + entry.name;
+    if (entry.isDirectory()) files.push(...(await filesBelow(folder, `${path}/`)));
+    else files.push(path);
+  }
+  return files;
+}
+
+/** The folders of some relative paths, each once, with the folder itself ('.'). */
+function foldersOf(paths: readonly string[]): string[] {
+  return [...new Set(['.', ...paths.map((path) => dirname(path))])];
+}
+
+async function syncFolders(root: string, folders: readonly string[]): Promise<void> {
+  for (const folder of folders) if (await exists(join(root, folder))) await syncFolder(join(root, folder));
+}
+
+/** Makes a folder (an absolute path) and those above it; returns the ones that it made, deepest first. */
+async function makeFolder(folder: string): Promise<string[]> {
+  const first = await mkdir(folder, { recursive: true });
+  if (first === undefined) return [];
+  const made = [folder];
+  while (made[made.length - 1].length > first.length) made.push(dirname(made[made.length - 1]));
+  return made;
+}
+
+/** Removes those of some folders that are empty. */
+async function removeEmpty(folders: readonly string[]): Promise<void> {
+  for (const folder of folders) await rmdir(folder).catch(() => {});
+}
+
+const tails = new Map<string, Promise<void>>();
+
+/** Runs work on a path after the work on it that was asked for before. */
+async function oneAtATime(path: string, work: () => Promise<void>): Promise<void> {
+  const before = tails.get(path) ?? Promise.resolve();
+  const run = before.then(work);
+  // The next in line starts whether this one succeeds or not.
+  const tail = run.catch(() => {});
+  tails.set(path, tail);
+  try {
+    await run;
+  } finally {
+    if (tails.get(path) === tail) tails.delete(path);
+  }
+}
+
+function randomName(): string {
+  return randomBytes(6).toString('hex');
+}

@@ -1,0 +1,36 @@
+/** Opening files, and the file system's errors as this package's own. */
+import { type FileHandle, open, stat } from 'node:fs/promises';
+import { DdpmError } from '../errors';
+
+/** Opens a file for reading; anything else is refused unopened, since a named pipe would wait for a writer for ever. */
+export async function openFile(path: string): Promise<FileHandle> {
+  if (!(await stat(path)).isFile()) throw new DdpmError('ERR_CHECKPOINT', `${path}: expected a file`);
+  return open(path);
+}
+
+/** What to throw where a saved file could not be read; errors that are not the file system's come back as they are. */
+export function readError(error: unknown, path: string): unknown {
+  const code = systemCode(error);
+  if (code === undefined) return error;
+  if (code === 'ENOENT' || code === 'ENOTDIR') {
+    return new DdpmError('ERR_CHECKPOINT', `${path}: no such file`, { cause: error });
+  }
+  return new DdpmError('ERR_IO', `${path}: could not be read: ${(error as Error).message}`, { cause: error });
+}
+
+/** What to throw where a file or folder could not be written; errors that are not the file system's come back as they are. */
+export function writeError(error: unknown, path: string): unknown {
+  if (systemCode(error) === undefined) return error;
+  return new DdpmError('ERR_IO', `${path}: could not be written: ${(error as Error).message}`, { cause: error });
+}
+
+/** Whether an error says that a file or folder is not there. */
+export function isMissing(error: unknown): boolean {
+  return systemCode(error) === 'ENOENT' || systemCode(error) === 'ENOTDIR';
+}
+
+/** `ENOSPC`, `EACCES`, …; undefined for any other error. Asks for no class: the error may be of another realm. */
+function systemCode(error: unknown): string | undefined {
+  const { code, syscall } = Object(error) as { code?: unknown; syscall?: unknown };
+  return typeof code === 'string' && typeof syscall === 'string' ? code : undefined;
+}

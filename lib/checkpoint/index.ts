@@ -1,0 +1,3 @@
+/** Models on disk. */
+export { loadWeights, type ModelFolder, readModelFolder } from './load';
+export { saveModelFolder } from './save';

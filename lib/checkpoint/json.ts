@@ -1,0 +1,51 @@
+import { DdpmError } from '../errors';
+import { writeFileAtomic } from './atomic';
+import { openFile, readError } from './fileErrors';
+
+/** Room for a schedule of a million betas; no configuration is longer. */
+const MAX_JSON_BYTES = 64 * 1024 * 1024;
+
+export type JsonObject = { readonly [key: string]: unknown };
+
+/**
+ * Reads a file that holds one JSON object.
+ *
+ * @throws {DdpmError} `ERR_CHECKPOINT`: no such file, not JSON, or not an object; `ERR_IO`.
+ */
+export async function readJsonObject(path: string): Promise<JsonObject> {
+  const text = await readText(path);
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (error) {
+    throw new DdpmError('ERR_CHECKPOINT', `${path}: expected JSON: ${(error as Error).message}`, { cause: error });
+  }
+  if (!isJsonObject(value)) throw new DdpmError('ERR_CHECKPOINT', `${path}: expected a JSON object`);
+  return value;
+}
+
+/** Writes an object as diffusers does, atomically. */
+export async function writeJson(path: string, value: JsonObject): Promise<void> {
+  await writeFileAtomic(path, (file) => file.writeFile(`${JSON.stringify(value, null, 2)}\n`));
+}
+
+export function isJsonObject(value: unknown): value is JsonObject {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+async function readText(path: string): Promise<string> {
+  try {
+    const file = await openFile(path);
+    try {
+      const { size } = await file.stat();
+      if (size > MAX_JSON_BYTES) {
+        throw new DdpmError('ERR_CHECKPOINT', `${path}: expected at most ${MAX_JSON_BYTES} bytes, got ${size}`);
+      }
+      return await file.readFile('utf8');
+    } finally {
+      await file.close();
+    }
+  } catch (error) {
+    throw readError(error, path);
+  }
+}
