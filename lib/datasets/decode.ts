@@ -1,0 +1,118 @@
+/** One picture file to the levels of one image. */
+import { readFile, stat } from 'node:fs/promises';
+import sharp, { type Metadata, type SharpOptions } from 'sharp';
+import { colourLevels, luminance } from './colour';
+import type { Shape } from './store';
+
+/** How a picture that has not the image's sides is made to have them. */
+export type Fit = 'cover' | 'contain' | 'fill';
+
+/** The image to make of a picture. */
+export interface Target extends Shape {
+  /** 1, 3 or 4. */
+  channels: number;
+  fit: Fit;
+  /** What shows through transparent parts and fills bars; nothing does where the image has transparency of its own. */
+  background: string;
+}
+
+/** A picture in RGB, with a fourth channel where it has transparency. */
+interface Picture {
+  data: Uint8Array | Uint16Array;
+  height: number;
+  width: number;
+  channels: number;
+}
+
+/** About how many pixels the longest side of a vector picture is measured at. */
+const SVG_MEASURE = 2048;
+const SVG_DEFAULT_DENSITY = 72;
+
+/**
+ * Levels, [H, W, C], of a picture file: its first frame, upright, in sRGB.
+ *
+ * @throws {Error} The file is missing, empty, damaged, cut short, or in a format that sharp does not read.
+ */
+export async function decodeImage(file: string, target: Target): Promise<Uint8Array> {
+  const { data, height, width, channels } = await decode(await readPicture(file), target);
+  const exact = height === target.height && width === target.width && channels === target.channels;
+  if (exact && data instanceof Uint8Array) return data;
+  return place({ data, height, width, channels }, target);
+}
+
+/** The whole file, so that what is measured and what is decoded are the same bytes. */
+async function readPicture(file: string): Promise<Buffer> {
+  const found = await stat(file);
+  if (!found.isFile()) throw new Error('not a regular file');
+  const bytes = await readFile(file);
+  if (bytes.length === 0) throw new Error('the file is empty');
+  return bytes;
+}
+
+async function decode(bytes: Buffer, target: Target): Promise<Picture> {
+  const metadata = await sharp(bytes, { limitInputPixels: false }).metadata();
+  const image = sharp(bytes, { failOn: 'error', autoOrient: true, ...drawing(metadata) });
+  if (isProfiled16Bit(metadata)) image.pipelineColourspace('srgb');
+  const deep = is16Bit(metadata) && !isProfiled16Bit(metadata);
+  const { data, info } = await image
+    .resize(target.width, target.height, {
+      fit: target.fit === 'contain' ? 'inside' : target.fit,
+      kernel: 'lanczos3',
+      fastShrinkOnLoad: false,
+    })
+    .toColourspace(deep ? 'rgb16' : 'srgb')
+    .raw({ depth: deep ? 'ushort' : 'uchar' })
+    .toBuffer({ resolveWithObject: true });
+  const { height, width, channels } = info;
+  return { height, width, channels, data: deep ? new Uint16Array(Uint8Array.from(data).buffer) : data };
+}
+
+/**
+ * How a vector picture is opened. Its own size only gives its proportions, and is measured large, or they would be rounded
+ * away; sharp then draws it at the size that the resize asks for, so that it needs no limit on pixels.
+ */
+function drawing({ format, width, height }: Metadata): SharpOptions {
+  if (format !== 'svg') return {};
+  const density = (SVG_DEFAULT_DENSITY * SVG_MEASURE) / Math.max(width, height);
+  return { density: Math.min(Math.max(density, 1), 100_000), limitInputPixels: false };
+}
+
+function is16Bit({ depth, space }: Metadata): boolean {
+  return depth === 'ushort' && (space === 'rgb16' || space === 'grey16');
+}
+
+/** Such a picture has to become 8-bit first: sharp takes 16-bit RGB through its profile to Display P3, not to sRGB. */
+function isProfiled16Bit({ space, hasProfile }: Metadata): boolean {
+  return space === 'rgb16' && hasProfile;
+}
+
+/**
+ * The picture in the middle of the image, its values scaled to levels (16 bits: v / 257, rounded); laid over the
+ * background where the image has no transparency, and only then made grey where it is to be.
+ */
+function place({ data, height, width, channels }: Picture, target: Target): Uint8Array {
+  const largest = data instanceof Uint16Array ? 65535 : 255;
+  const level = (at: number) => (data[at] * 255) / largest;
+  const hasAlpha = channels === 4;
+  const keepsAlpha = target.channels === 4;
+  const background = colourLevels(target.background, 3);
+  const bars = keepsAlpha ? [0, 0, 0, 0] : colourLevels(target.background, target.channels);
+
+  const levels = new Uint8Array(target.height * target.width * target.channels);
+  for (let i = 0; i < levels.length; i++) levels[i] = bars[i % target.channels];
+  const top = Math.floor((target.height - height) / 2);
+  const left = Math.floor((target.width - width) / 2);
+  const rgb = [0, 0, 0];
+  for (let y = 0; y < height; y++) {
+    for (let x = 0; x < width; x++) {
+      const from = (y * width + x) * channels;
+      const to = ((y + top) * target.width + x + left) * target.channels;
+      const cover = hasAlpha && !keepsAlpha ? level(from + 3) / 255 : 1;
+      for (let c = 0; c < 3; c++) rgb[c] = level(from + c) * cover + background[c] * (1 - cover);
+      if (target.channels === 1) levels[to] = Math.round(luminance(rgb[0], rgb[1], rgb[2]));
+      else for (let c = 0; c < 3; c++) levels[to + c] = Math.round(rgb[c]);
+      if (keepsAlpha) levels[to + 3] = hasAlpha ? Math.round(level(from + 3)) : 255;
+    }
+  }
+  return levels;
+}

@@ -1,0 +1,249 @@
+import { availableParallelism } from 'node:os';
+import { join } from 'node:path';
+import { z } from 'zod';
+import { throwIfAborted } from '../checkpoint/atomic';
+import { invalidOption } from '../config/messages';
+import {
+  abortSignal,
+  allow,
+  callback,
+  choice,
+  type Fields,
+  flag,
+  integer,
+  options,
+  parseOptions,
+  withDefaults,
+} from '../config/schema';
+import { DdpmError } from '../errors';
+import { colour } from './colour';
+import { mapOrdered } from './concurrency';
+import { Dataset, type SkippedFile } from './dataset';
+import { decodeImage, type Fit, type Target } from './decode';
+import { isFolder, reasonOf } from './files';
+import { imageSuffixes, listImages } from './listing';
+import { path, requirePath, resolveSides, side } from './options';
+import { cacheKey, openCache, writeCache } from './pixelCache';
+import { append, createStore, type Decoded } from './store';
+
+/** Options of {@link imageFolder}: either `size`, or both `height` and `width`, must be there. */
+export interface ImageFolderOptions {
+  /** Height and width of the images in pixels, 1 to 8192. */
+  size?: number;
+  /** Height of the images in pixels, 1 to 8192. */
+  height?: number;
+  /** Width of the images in pixels, 1 to 8192. */
+  width?: number;
+  /**
+   * 1: grey (luminance); 3: RGB; 4: RGBA.
+   * @defaultValue 3
+   */
+  channels?: 1 | 3 | 4;
+  /**
+   * Whether the sub-folders that hold images are classes, numbered from 0 in the order of their names (by code units).
+   * @defaultValue false
+   */
+  classes?: boolean;
+  /**
+   * Whether to look into sub-folders; with `classes`, into those of the class folders.
+   * @defaultValue true
+   */
+  recursive?: boolean;
+  /** Whether to take a file, by its path within the folder, with '/' between the parts. Left out, all are taken. */
+  filter?: (file: string) => boolean;
+  /**
+   * How a picture of other proportions is fitted: 'cover' scales it until its shorter side fits and cuts off the ends of
+   * the longer, alike on both sides; 'contain' shows all of it between bars; 'fill' stretches it. Lanczos3 where it gets
+   * smaller, bicubic where it gets larger.
+   * @defaultValue 'cover'
+   */
+  fit?: Fit;
+  /**
+   * The colour behind transparent parts and of bars, '#rgb' or '#rrggbb'. Not for 4 channels, which keep their
+   * transparency and have transparent bars.
+   * @defaultValue '#ffffff'
+   */
+  background?: string;
+  /**
+   * What to do about files that cannot be read: fail, naming all of them, or go on without and list them in `skipped`.
+   * @defaultValue 'error'
+   */
+  onUnreadable?: 'error' | 'skip';
+  /**
+   * A file that keeps the decoded pixels, and that the data set is then mapped from, so that it may be larger than
+   * memory. The next call with the same files (names, sizes, times of change) and options decodes nothing. Left out, the
+   * pixels are in memory.
+   */
+  cacheFile?: string;
+  /** Files that are decoded at once, 1 to 1024. Left out, as many as there are processor cores. */
+  concurrency?: number;
+  /** Called as files are done with, in their order. */
+  onProgress?: (progress: ImageFolderProgress) => void;
+  /** Stops the reading within a few files, with an AbortError. */
+  signal?: AbortSignal;
+}
+
+/** How far {@link imageFolder} is. */
+export interface ImageFolderProgress {
+  /** Files that are decoded, or found unreadable. */
+  done: number;
+  /** Files in all. */
+  total: number;
+}
+
+const defaults: Required<
+  Pick<ImageFolderOptions, 'channels' | 'classes' | 'recursive' | 'fit' | 'background' | 'onUnreadable'>
+> = {
+  channels: 3,
+  classes: false,
+  recursive: true,
+  fit: 'cover',
+  background: '#ffffff',
+  onUnreadable: 'error',
+};
+
+const schema = options({
+  size: side(),
+  height: side(),
+  width: side(),
+  channels: allow('1, 3 or 4', z.union([z.literal(1), z.literal(3), z.literal(4)])),
+  classes: flag(),
+  recursive: flag(),
+  filter: callback<(file: string) => boolean>(),
+  fit: choice(['cover', 'contain', 'fill']),
+  background: colour(),
+  onUnreadable: choice(['error', 'skip']),
+  cacheFile: path(),
+  concurrency: integer(1, 1024),
+  onProgress: callback<(progress: ImageFolderProgress) => void>(),
+  signal: abortSignal(),
+} satisfies Fields<ImageFolderOptions>);
+
+/** How many files an error names. */
+const NAMED_FILES = 20;
+
+/**
+ * A data set from the pictures in a folder: everything that sharp decodes, vector pictures drawn at the size asked for.
+ *
+ * Of each file the first frame is taken, upright as its EXIF orientation tells, in sRGB, 16 bits scaled to levels as
+ * v / 257. Hidden files and folders, and files without the suffix of a picture (in whatever case), are passed over; links
+ * are followed. Images are in the order of their paths within the folder, by code units.
+ *
+ * @throws {DdpmError} `ERR_DATASET`: the folder is missing or has no images, or files cannot be read (empty, damaged or
+ *   cut-short ones included). `ERR_CONFIG`: an option is wrong. `ERR_IO`: the cache cannot be read or written.
+ */
+export async function imageFolder(folder: string, options: ImageFolderOptions): Promise<Dataset> {
+  const root = requirePath(folder, 'folder');
+  const { target, classes, recursive, filter, onUnreadable, cacheFile, concurrency, onProgress, signal } =
+    resolveOptions(options);
+  throwIfAborted(signal);
+  if (!(await isFolder(root))) throw new DdpmError('ERR_DATASET', `Cannot read '${root}': it is not a folder`);
+
+  const depth = recursive ? Number.POSITIVE_INFINITY : Number(classes);
+  const files = await listImages(root, { depth, filter, signal });
+  if (files.length === 0) throw noImages(root);
+  const classNames = classes ? classesOf(root, files) : undefined;
+
+  const { pixels, skipped } = cacheFile === undefined ? await intoMemory() : await intoCache(cacheFile);
+  const skippedFiles = new Set(skipped.map(({ file }) => file));
+  const sources = skippedFiles.size === 0 ? files : files.filter((file) => !skippedFiles.has(file));
+  const labels = classNames && labelsOf(sources, classNames);
+  return new Dataset(pixels, { labels, classNames, sources, skipped });
+
+  async function intoMemory(): Promise<Decoded> {
+    const pixels = createStore(target);
+    const skipped = await decodeAll(async (levels) => append(pixels, levels));
+    return { pixels, skipped };
+  }
+
+  async function intoCache(cacheFile: string): Promise<Decoded> {
+    const key = await cacheKey(root, files, target, signal);
+    const cache = await openCache(cacheFile, key);
+    if (cache === undefined) return writeCache(cacheFile, key, target, decodeAll);
+    refuseUnreadable(root, files.length, cache.skipped, onUnreadable);
+    onProgress?.({ done: files.length, total: files.length });
+    return cache;
+  }
+
+  /** Hands over the levels of each file that can be read, and tells which cannot. */
+  async function decodeAll(add: (levels: Uint8Array) => Promise<void>): Promise<SkippedFile[]> {
+    const skipped: SkippedFile[] = [];
+    let done = 0;
+    for await (const { file, levels, reason } of mapOrdered(files, concurrency, (name) =>
+      attempt(root, name, target),
+    )) {
+      throwIfAborted(signal);
+      if (levels === undefined) skipped.push({ file, reason });
+      else if (skipped.length === 0 || onUnreadable === 'skip') await add(levels);
+      onProgress?.({ done: ++done, total: files.length });
+    }
+    refuseUnreadable(root, files.length, skipped, onUnreadable);
+    return skipped;
+  }
+}
+
+function resolveOptions(given: ImageFolderOptions) {
+  const parsed = parseOptions(schema, given, 'options');
+  const { channels, fit, background, ...others } = { ...parsed, ...withDefaults(parsed, defaults) };
+  if (channels === 4 && parsed.background !== undefined) {
+    throw invalidOption('background', 'no value (4 channels keep transparency)', parsed.background);
+  }
+  const target: Target = { ...resolveSides(parsed), channels, fit, background };
+  return { ...others, target, concurrency: parsed.concurrency ?? availableParallelism() };
+}
+
+type Attempt =
+  | { file: string; levels: Uint8Array; reason?: undefined }
+  | { file: string; levels?: undefined; reason: string };
+
+async function attempt(root: string, file: string, target: Target): Promise<Attempt> {
+  try {
+    return { file, levels: await decodeImage(join(root, file), target) };
+  } catch (error) {
+    return { file, reason: reasonOf(error) };
+  }
+}
+
+/** The folders that hold the files, or hold the folders of the files. */
+function classesOf(root: string, files: readonly string[]): string[] {
+  const outside = files.filter((file) => !file.includes('/'));
+  if (outside.length > 0) {
+    const what = `${outside.length} images in '${root}' are in no class folder (classes: true)`;
+    throw new DdpmError('ERR_DATASET', [`${what}:`, ...namedLines(outside)].join('\n'));
+  }
+  return [...new Set(files.map(classOf))].sort();
+}
+
+function labelsOf(files: readonly string[], classNames: readonly string[]): Int32Array {
+  const labels = new Map(classNames.map((name, label) => [name, label]));
+  return Int32Array.from(files, (file) => labels.get(classOf(file)) as number);
+}
+
+function classOf(file: string): string {
+  return file.slice(0, file.indexOf('/'));
+}
+
+function noImages(root: string): DdpmError {
+  const suffixes = imageSuffixes().join(', ');
+  return new DdpmError('ERR_DATASET', `No images in '${root}': expected files that end in ${suffixes}`);
+}
+
+function refuseUnreadable(
+  root: string,
+  total: number,
+  skipped: readonly SkippedFile[],
+  onUnreadable: 'error' | 'skip',
+): void {
+  const none = skipped.length === total;
+  if (skipped.length === 0 || (onUnreadable === 'skip' && !none)) return;
+  const count = none ? `None of the ${total} images` : `${skipped.length} of the ${total} images`;
+  const verb = none ? 'can be read' : 'cannot be read';
+  const remedy = none ? '' : " (onUnreadable: 'skip' goes on without them)";
+  const lines = namedLines(skipped.map(({ file, reason }) => `${file}: ${reason}`));
+  throw new DdpmError('ERR_DATASET', [`${count} in '${root}' ${verb}${remedy}:`, ...lines].join('\n'));
+}
+
+function namedLines(items: readonly string[]): string[] {
+  const more = items.length - NAMED_FILES;
+  return [...items.slice(0, NAMED_FILES).map((item) => `  ${item}`), ...(more > 0 ? [`  and ${more} more`] : [])];
+}

@@ -1,0 +1,42 @@
+/** Levels on their way into the native side. */
+import { type NativePixelStore, native } from '../binding';
+import { errorOf } from '../operation';
+import type { SkippedFile } from './dataset';
+
+/** Height, width and channels of images. */
+export interface Shape {
+  height: number;
+  width: number;
+  channels: number;
+}
+
+/** Decoded images, and the files that could not be. */
+export interface Decoded {
+  pixels: NativePixelStore;
+  skipped: SkippedFile[];
+}
+
+/** An empty store in memory. */
+export function createStore({ height, width, channels }: Shape): NativePixelStore {
+  const { PixelStore } = native();
+  return withCode(() => new PixelStore({ height, width, channels }));
+}
+
+/** Copies whole images in at the end. */
+export function append(store: NativePixelStore, levels: Uint8Array): void {
+  withCode(() => store.append(levels));
+}
+
+/** Images in a file, from a byte on. */
+export function mapFile(path: string, shape: Shape, count: number, byteOffset: number): NativePixelStore {
+  const { height, width, channels } = shape;
+  return withCode(() => native().PixelStore.map(path, { height, width, channels, count, byteOffset }));
+}
+
+function withCode<T>(call: () => T): T {
+  try {
+    return call();
+  } catch (error) {
+    throw errorOf(error);
+  }
+}
