@@ -4,6 +4,9 @@
  * thread. Nothing here validates: `config/` has done that before a native call is made.
  */
 
+import { join } from 'node:path';
+import { loadAddon } from './load';
+
 /** Options of the U-Net; one field for each of `UNetConfig` in native/model/unet_config.h. */
 export interface NativeUNetOptions {
   height: number;
@@ -170,7 +173,9 @@ export interface NativeModel {
   /** Name and shape of each parameter, in the order of the network's layers. */
   parameters(): { name: string; shape: number[] }[];
   train(options: NativeTrainOptions): NativeOperation<NativeTrainResult>;
-  trainStep(options: NativeTrainStepOptions): NativeOperation<{ loss: number; gradientNorm: number }>;
+  trainStep(
+    options: NativeTrainStepOptions,
+  ): NativeOperation<{ loss: number; gradientNorm: number; learningRate: number }>;
   predict(options: NativePredictOptions): NativeOperation<Float32Array>;
   sample(options: NativeSampleOptions): NativeOperation<NativeSampleResult>;
   /** A copy of the set as it stands between two steps. */
@@ -239,6 +244,6 @@ let loaded: NativeAddon | undefined;
  * @throws {DdpmError} `ERR_NATIVE_UNAVAILABLE`, with what was tried and the command that mends it.
  */
 export function native(): NativeAddon {
-  loaded ??= require('node-gyp-build')(require('node:path').join(__dirname, '..')) as NativeAddon;
+  loaded ??= loadAddon(join(__dirname, '..')) as NativeAddon;
   return loaded;
 }

@@ -46,6 +46,8 @@ export interface TrainStepResult {
   loss: number;
   /** Global norm of the gradient before clipping. */
   gradientNorm: number;
+  /** Learning rate of the step. */
+  learningRate: number;
 }
 
 /**

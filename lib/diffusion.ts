@@ -3,9 +3,10 @@ import {
   type DiffusionStepOptions,
   invalidOption,
   nativeDiffusionOptions,
-  requireFixedVariance,
   type ResolvedConfig,
+  requireFixedVariance,
   resolveDiffusionStepOptions,
+  type SampleOptions,
 } from './config';
 import { imagesOf, type Tensor, type TensorLike, type Timesteps, timestepsOf } from './tensor';
 
@@ -30,6 +31,10 @@ const quantities: readonly ScheduleQuantity[] = [
   'posterior_mean_coef_x0',
   'posterior_mean_coef_xt',
 ];
+
+type TimestepSpacing = Required<SampleOptions>['timestepSpacing'];
+
+const spacings: readonly TimestepSpacing[] = ['leading', 'trailing', 'linspace'];
 
 /**
  * The mathematics of the two processes (Ho, Jain, Abbeel 2020, sections 2 and 3), for loops of one's own. Everything is
@@ -61,6 +66,23 @@ export class Diffusion {
       throw invalidOption('quantity', quantities.map((name) => `'${name}'`).join(', '), quantity);
     }
     return this.#native.schedule(quantity);
+  }
+
+  /**
+   * The timesteps that a sampler of so many steps visits, noisiest first; each is one network call.
+   *
+   * @param steps Network calls, 1 to {@link timesteps}.
+   * @param spacing Which timesteps are visited when there are fewer than all; as `sample()`'s `timestepSpacing`.
+   * @throws {DdpmError} `ERR_CONFIG`: there are not so many steps, or no spacing of that name.
+   */
+  samplerTimesteps(steps: number, spacing: TimestepSpacing): Int32Array {
+    if (!Number.isInteger(steps) || steps < 1 || steps > this.timesteps) {
+      throw invalidOption('steps', `an integer from 1 to ${this.timesteps} (the model's timesteps)`, steps);
+    }
+    if (!spacings.includes(spacing)) {
+      throw invalidOption('spacing', spacings.map((name) => `'${name}'`).join(', '), spacing);
+    }
+    return this.#native.timesteps(steps, spacing);
   }
 
   /**

@@ -46,3 +46,8 @@ export class AbortError extends Error {
     this.name = 'AbortError';
   }
 }
+
+/** @throws {AbortError} The signal has fired. */
+export function throwIfAborted(signal: AbortSignal | undefined): void {
+  if (signal?.aborted) throw new AbortError(signal.reason);
+}

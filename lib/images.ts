@@ -4,7 +4,6 @@ import { dirname, extname } from 'node:path';
 import { types } from 'node:util';
 import sharp, { type Sharp } from 'sharp';
 import { z } from 'zod';
-import { writeFileAtomic } from './checkpoint/atomic';
 import { invalidOption } from './config/messages';
 import { allow, integer, later, options, optionsWith, parseOptions, withDefaults } from './config/schema';
 import { colour, colourLevels } from './datasets/colour';
@@ -12,6 +11,7 @@ import { mapOrdered, pacer } from './datasets/concurrency';
 import { makeFolder } from './datasets/files';
 import { path } from './datasets/options';
 import { DdpmError } from './errors';
+import { writeFileAtomic } from './files/atomic';
 
 /** What {@link Images} are made of. */
 export interface ImagesContents {

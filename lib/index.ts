@@ -28,7 +28,7 @@ export {
 export {
   type Cifar10Options,
   cifar10,
-  type Dataset,
+  Dataset,
   type DatasetImage,
   type FromPixelsOptions,
   fromPixels,
@@ -43,5 +43,5 @@ export {
 export { Ddpm, type TrainResult, type TrainStepResult } from './ddpm';
 export type { Diffusion, ScheduleQuantity } from './diffusion';
 export { AbortError, DdpmError, type DdpmErrorCode } from './errors';
-export type { Images } from './images';
+export { type GridOptions, Images, type ImagesContents } from './images';
 export type { Tensor, TensorLike, Timesteps } from './tensor';

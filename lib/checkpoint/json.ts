@@ -1,6 +1,6 @@
 import { DdpmError } from '../errors';
-import { writeFileAtomic } from './atomic';
-import { openFile, readError } from './fileErrors';
+import { writeFileAtomic } from '../files/atomic';
+import { openFile, readError } from '../files/errors';
 
 /** Room for a schedule of a million betas; no configuration is longer. */
 const MAX_JSON_BYTES = 64 * 1024 * 1024;

@@ -2,9 +2,11 @@ import { configError, invalidLine, invalidOption } from './messages';
 import { allow, integer, optionsWith } from './schema';
 import type { ImageShape } from './types';
 
-const MAX_SIDE = 8192;
+/** The largest height or width of an image. */
+export const MAX_SIDE = 8192;
 
-const side = () => integer(1, MAX_SIDE);
+/** A height or a width in pixels. */
+export const side = () => integer(1, MAX_SIDE);
 
 export const imageSchema = allow(
   '{ size, channels } or { height, width, channels }',

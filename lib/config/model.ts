@@ -1,9 +1,9 @@
 /** A model's whole configuration. */
 import { emaDefaults, modelDefaults, optimizerDefaults } from './defaults';
 import { diffusionSchema, resolveDiffusion } from './diffusion';
+import { deviceSchema, emaSchema, optimizerSchema, precisionSchema, seedSchema } from './fields';
 import { deepFreeze } from './freeze';
 import { imageSchema, resolveImage } from './image';
-import { deviceSchema, emaSchema, optimizerSchema, precisionSchema, seedSchema } from './fields';
 import { type Fields, optionsWith, parseOptions, withDefaults } from './schema';
 import type { DdpmConfig, ResolvedConfig } from './types';
 import { resolveUNet, unetSchema } from './unet';

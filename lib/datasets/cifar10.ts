@@ -1,10 +1,9 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { z } from 'zod';
-import { throwIfAborted } from '../checkpoint/atomic';
 import { invalidOption } from '../config/messages';
 import { abortSignal, allow, type Fields, flag, options, parseOptions, withDefaults } from '../config/schema';
-import { DdpmError } from '../errors';
+import { DdpmError, throwIfAborted } from '../errors';
 import { pacer } from './concurrency';
 import { Dataset } from './dataset';
 import { isFolder, readWhole } from './files';

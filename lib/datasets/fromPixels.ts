@@ -1,10 +1,9 @@
 import { types } from 'node:util';
 import { z } from 'zod';
-import { throwIfAborted } from '../checkpoint/atomic';
 import { invalidOption } from '../config/messages';
 import { abortSignal, allow, choice, integer, later, optionsWith, parseOptions } from '../config/schema';
 import type { ClassLabels } from '../config/types';
-import { DdpmError } from '../errors';
+import { DdpmError, throwIfAborted } from '../errors';
 import { integersOf } from '../tensor';
 import { pacer } from './concurrency';
 import { Dataset } from './dataset';

@@ -1,7 +1,6 @@
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { z } from 'zod';
-import { throwIfAborted } from '../checkpoint/atomic';
 import { invalidOption } from '../config/messages';
 import {
   abortSignal,
@@ -15,7 +14,7 @@ import {
   parseOptions,
   withDefaults,
 } from '../config/schema';
-import { DdpmError } from '../errors';
+import { DdpmError, throwIfAborted } from '../errors';
 import { colour } from './colour';
 import { mapOrdered } from './concurrency';
 import { Dataset, type SkippedFile } from './dataset';

@@ -3,7 +3,7 @@ import type { Dirent } from 'node:fs';
 import { opendir, realpath, stat } from 'node:fs/promises';
 import { extname, join } from 'node:path';
 import sharp from 'sharp';
-import { throwIfAborted } from '../checkpoint/atomic';
+import { throwIfAborted } from '../errors';
 import { sortStrings } from './concurrency';
 import { unreadable } from './files';
 

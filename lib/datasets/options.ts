@@ -1,19 +1,15 @@
 /** What the options of all data sets have in common. */
 import { z } from 'zod';
 import { invalidOption } from '../config/messages';
-import { allow, integer, parseOptions } from '../config/schema';
+import { allow, parseOptions } from '../config/schema';
 
-/** The largest height or width of an image, as for a model's. */
-export const MAX_SIDE = 8192;
+export { MAX_SIDE, side } from '../config/image';
 
 /** Height and width in pixels. */
 export interface Sides {
   height: number;
   width: number;
 }
-
-/** A height, a width or both. */
-export const side = () => integer(1, MAX_SIDE);
 
 /** A name in the file system. */
 export const path = () =>

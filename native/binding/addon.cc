@@ -21,7 +21,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("cudaAvailable", at::hasCUDA());
   exports.Set("Model", ddpm::Model::define(env));
   exports.Set("Diffusion", ddpm::Diffusion::define(env));
-  exports.Set("PixelStore", ddpm::DefinePixelStore(env));
+  exports.Set("PixelStore", ddpm::define_pixel_store(env));
   return exports;
 }
 

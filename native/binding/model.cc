@@ -90,7 +90,7 @@ Napi::Value Model::train(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   const Napi::Object options = options_of(info);
   auto request = std::make_shared<TrainRequest>();
-  request->images = PixelStoreFrom(options.Get("dataset"));
+  request->images = pixel_store_from(options.Get("dataset"));
   request->labels = int_array(options, "labels");
   request->steps = integer(options, "steps");
   request->batch_size = integer(options, "batchSize");

@@ -138,9 +138,9 @@ class PixelStoreObject : public Napi::ObjectWrap<PixelStoreObject> {
 
 }  // namespace
 
-Napi::Function DefinePixelStore(Napi::Env env) { return PixelStoreObject::define(env); }
+Napi::Function define_pixel_store(Napi::Env env) { return PixelStoreObject::define(env); }
 
-std::shared_ptr<const PixelStore> PixelStoreFrom(const Napi::Value& value) {
+std::shared_ptr<const PixelStore> pixel_store_from(const Napi::Value& value) {
   const PixelStoreObject* object = PixelStoreObject::from(value);
   if (object == nullptr) throw Napi::TypeError::New(value.Env(), "dataset: expected a PixelStore");
   return object->store();

@@ -7,7 +7,7 @@ import { CHUNK_BYTES, writeSafetensors } from '../../lib/checkpoint/safetensors'
 import { type DdpmConfig, presets, type ResolvedConfig, resolveConfig } from '../../lib/config';
 import { FakeModel, FakeWeights, type Parameter, unetParameters } from '../helpers/fakeModel';
 import { readTensors, referencePath } from '../helpers/fixtures';
-import { failure, temporaryFolder, treeOf } from './folder';
+import { failure, temporaryFolder, treeOf } from '../helpers/folder';
 
 const folder = temporaryFolder();
 const names = ['ho-rgb-32', 'legacy-16', 'gray-28', 'class-16', 'learned-sigma-16'];

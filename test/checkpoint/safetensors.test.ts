@@ -5,7 +5,7 @@ import { firstNonFinite } from '../../lib/checkpoint/dtypes';
 import { CHUNK_BYTES, SafetensorsFile, type TensorToWrite, writeSafetensors } from '../../lib/checkpoint/safetensors';
 import { DdpmError } from '../../lib/errors';
 import { readTensors, referencePath } from '../helpers/fixtures';
-import { failure, temporaryFolder } from './folder';
+import { failure, temporaryFolder } from '../helpers/folder';
 
 const folder = temporaryFolder();
 

@@ -1,8 +1,8 @@
 import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import fs from 'node:fs/promises';
 import { join } from 'node:path';
-import { type FileToWrite, interruptedWrites, replaceFiles, writeFileAtomic } from '../../lib/checkpoint/atomic';
-import { failure, temporaryFolder, treeOf } from './folder';
+import { type FileToWrite, interruptedWrites, replaceFiles, writeFileAtomic } from '../../lib/files/atomic';
+import { failure, temporaryFolder, treeOf } from '../helpers/folder';
 
 const folder = temporaryFolder();
 

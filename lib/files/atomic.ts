@@ -5,16 +5,11 @@
 import { randomBytes } from 'node:crypto';
 import { type FileHandle, lstat, mkdir, open, readdir, rename, rm, rmdir } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
-import { AbortError, DdpmError } from '../errors';
-import { isMissing, writeError } from './fileErrors';
+import { DdpmError, throwIfAborted } from '../errors';
+import { isMissing, writeError } from './errors';
 
 const STAGE_PREFIX = '.ddpm-save-';
 const STAGE_NAME = /^\.ddpm-save-[0-9a-f]{12}$/;
-
-/** @throws {AbortError} The signal has fired. */
-export function throwIfAborted(signal: AbortSignal | undefined): void {
-  if (signal?.aborted) throw new AbortError(signal.reason);
-}
 
 /**
  * Writes a file, replacing the one of that name; until the end the old one stays as it is, also if this throws.

@@ -1,0 +1,71 @@
+/** Finds the native addon and loads it, or says what was tried and the one command that mends it. */
+
+import { existsSync, lstatSync, readlinkSync } from 'node:fs';
+import { basename, delimiter, dirname, join } from 'node:path';
+import { DdpmError } from './errors';
+
+/**
+ * Loads the addon of the package in `root`: one built here goes before one that came with the package.
+ *
+ * @param root The package's folder.
+ * @returns What the addon exports.
+ * @throws {DdpmError} `ERR_NATIVE_UNAVAILABLE`: every path tried and why it did not load, and what to do. `cause` is
+ *   an AggregateError of what was thrown.
+ */
+export function loadAddon(root: string): unknown {
+  const tried: string[] = [];
+  const errors: unknown[] = [];
+  for (const file of candidates(root)) {
+    if (!existsSync(file)) {
+      tried.push(`${file}: not there`);
+      continue;
+    }
+    try {
+      return withLibtorchOnWindows(root, () => require(file));
+    } catch (error) {
+      errors.push(error);
+      tried.push(`${file}: ${error instanceof Error ? error.message : String(error)}`);
+    }
+  }
+  const message = [problem(root, errors.length > 0), ...tried.map((line) => `  - ${line}`), remedy(root)].join('\n');
+  throw new DdpmError('ERR_NATIVE_UNAVAILABLE', message, { cause: new AggregateError(errors) });
+}
+
+/** Where an addon may be, best first. */
+function candidates(root: string): string[] {
+  const built = ['Release', 'Debug'].map((config) => join(root, 'build', config, 'ddpm.node'));
+  try {
+    const found: string = require('node-gyp-build').resolve(root);
+    return [...new Set([...built, found])];
+  } catch {
+    return [...built, join(root, 'prebuilds', `${process.platform}-${process.arch}`)];
+  }
+}
+
+/** The first line: what is wrong, as far as it can be told. */
+function problem(root: string, found: boolean): string {
+  if (!found) return 'The native addon of ddpm-node is not built. Tried:';
+  const link = join(root, 'build', 'libtorch');
+  if (lstatSync(link, { throwIfNoEntry: false }) !== undefined && !existsSync(link)) {
+    return `LibTorch, which the native addon of ddpm-node was built with, is gone from ${readlinkSync(link)}. Tried:`;
+  }
+  return 'The native addon of ddpm-node does not load. Tried:';
+}
+
+/** The last line: the command that mends it. */
+function remedy(root: string): string {
+  const command = basename(dirname(root)) === 'node_modules' ? 'npm rebuild ddpm-node' : 'npm run build';
+  return `Run \`${command}\`: it sets LibTorch up and builds the addon, which an install with --ignore-scripts leaves out.`;
+}
+
+/** Windows has no run paths: a library's folder must be on PATH while the addon is loaded. */
+function withLibtorchOnWindows<T>(root: string, load: () => T): T {
+  if (process.platform !== 'win32') return load();
+  const path = process.env.PATH;
+  process.env.PATH = `${join(root, 'build', 'libtorch', 'lib')}${delimiter}${path ?? ''}`;
+  try {
+    return load();
+  } finally {
+    process.env.PATH = path;
+  }
+}

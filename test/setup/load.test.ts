@@ -1,0 +1,69 @@
+import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { DdpmError } from '../../lib/errors';
+import { loadAddon } from '../../lib/load';
+import { root, temporaryFolder } from './helpers';
+
+/** The addon of this checkout. */
+const addon: string = require('node-gyp-build').resolve(root);
+
+/** What loading the addon of a package in `folder` throws. */
+function failure(folder: string): DdpmError {
+  try {
+    loadAddon(folder);
+  } catch (error) {
+    expect(error).toBeInstanceOf(DdpmError);
+    expect(error).toHaveProperty('code', 'ERR_NATIVE_UNAVAILABLE');
+    return error as DdpmError;
+  }
+  throw new Error('it loaded');
+}
+
+/** Puts something in the addon's place. */
+function built(folder: string, config: string, content: string): string {
+  const file = join(folder, 'build', config, 'ddpm.node');
+  mkdirSync(join(file, '..'), { recursive: true });
+  writeFileSync(file, content);
+  return file;
+}
+
+test('an addon that was built is loaded', () => {
+  const folder = temporaryFolder();
+  mkdirSync(join(folder, 'build', 'Release'), { recursive: true });
+  symlinkSync(addon, join(folder, 'build', 'Release', 'ddpm.node'));
+  expect(loadAddon(folder)).toHaveProperty('libtorchVersion');
+});
+
+test('without one, every place is listed, and the command that builds one', () => {
+  const folder = temporaryFolder();
+  expect(failure(folder).message.split('\n')).toEqual([
+    'The native addon of ddpm-node is not built. Tried:',
+    `  - ${join(folder, 'build', 'Release', 'ddpm.node')}: not there`,
+    `  - ${join(folder, 'build', 'Debug', 'ddpm.node')}: not there`,
+    `  - ${join(folder, 'prebuilds', `${process.platform}-${process.arch}`)}: not there`,
+    'Run `npm run build`: it sets LibTorch up and builds the addon, which an install with --ignore-scripts leaves out.',
+  ]);
+  expect(failure(join(folder, 'node_modules', 'ddpm-node')).message).toContain('Run `npm rebuild ddpm-node`');
+});
+
+test('of those that do not load, every error is told and kept', () => {
+  const folder = temporaryFolder();
+  const release = built(folder, 'Release', 'no addon');
+  const debug = built(folder, 'Debug', '');
+  const error = failure(folder);
+  const lines = error.message.split('\n');
+  expect(lines[0]).toBe('The native addon of ddpm-node does not load. Tried:');
+  expect(lines[1]).toMatch(new RegExp(`^  - ${release}: .+`));
+  expect(lines[2]).toMatch(new RegExp(`^  - ${debug}: .+`));
+  expect((error.cause as AggregateError).errors).toHaveLength(2);
+});
+
+test('a LibTorch that is gone is named', () => {
+  const folder = temporaryFolder();
+  built(folder, 'Release', 'no addon');
+  symlinkSync(join(folder, 'gone', 'torch'), join(folder, 'build', 'libtorch'), 'junction');
+  const [first] = failure(folder).message.split('\n');
+  expect(first).toBe(
+    `LibTorch, which the native addon of ddpm-node was built with, is gone from ${join(folder, 'gone', 'torch')}. Tried:`,
+  );
+});
