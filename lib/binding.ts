@@ -236,14 +236,10 @@ export interface NativeAddon {
   };
 }
 
-let loaded: NativeAddon | undefined;
+/** Loaded with this module, so that the first `require` of the package tells of a missing addon, and no later call. */
+const addon = loadAddon(join(__dirname, '..')) as NativeAddon;
 
-/**
- * The native addon, loaded at the first call.
- *
- * @throws {DdpmError} `ERR_NATIVE_UNAVAILABLE`, with what was tried and the command that mends it.
- */
+/** The native addon. Loading this module throws `ERR_NATIVE_UNAVAILABLE` where there is none that loads. */
 export function native(): NativeAddon {
-  loaded ??= loadAddon(join(__dirname, '..')) as NativeAddon;
-  return loaded;
+  return addon;
 }

@@ -10,7 +10,7 @@ import { DdpmError } from './errors';
  * @param root The package's folder.
  * @returns What the addon exports.
  * @throws {DdpmError} `ERR_NATIVE_UNAVAILABLE`: every path tried and why it did not load, and what to do. `cause` is
- *   an AggregateError of what was thrown.
+ *   an AggregateError of what was thrown, where anything was.
  */
 export function loadAddon(root: string): unknown {
   const tried: string[] = [];
@@ -21,14 +21,15 @@ export function loadAddon(root: string): unknown {
       continue;
     }
     try {
-      return withLibtorchOnWindows(root, () => require(file));
+      return withLibtorchOnWindows(root, () => withPatientThreads(() => require(file)));
     } catch (error) {
       errors.push(error);
       tried.push(`${file}: ${error instanceof Error ? error.message : String(error)}`);
     }
   }
   const message = [problem(root, errors.length > 0), ...tried.map((line) => `  - ${line}`), remedy(root)].join('\n');
-  throw new DdpmError('ERR_NATIVE_UNAVAILABLE', message, { cause: new AggregateError(errors) });
+  const options = errors.length > 0 ? { cause: new AggregateError(errors, 'What loading the addon threw') } : undefined;
+  throw new DdpmError('ERR_NATIVE_UNAVAILABLE', message, options);
 }
 
 /** Where an addon may be, best first. */
@@ -67,5 +68,21 @@ function withLibtorchOnWindows<T>(root: string, load: () => T): T {
     return load();
   } finally {
     process.env.PATH = path;
+  }
+}
+
+/**
+ * LibTorch's OpenMP threads wait for their next piece of work by spinning, by default for so long that they take the
+ * cores from the event loop and from other processes (several times slower where two programs compute at once). A short
+ * spin costs nothing measurable. The runtime reads this once, while it is loaded; a user's own setting goes before.
+ */
+function withPatientThreads<T>(load: () => T): T {
+  const { env } = process;
+  if (env.GOMP_SPINCOUNT !== undefined || env.OMP_WAIT_POLICY !== undefined) return load();
+  env.GOMP_SPINCOUNT = '1000';
+  try {
+    return load();
+  } finally {
+    delete env.GOMP_SPINCOUNT;
   }
 }

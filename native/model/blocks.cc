@@ -2,6 +2,8 @@
 
 #include <cmath>
 
+#include "kernels/fast_paths.h"
+
 namespace ddpm {
 
 TimeEmbedding::TimeEmbedding(ParameterSource& source, const std::string& name, const UNetConfig& config)
@@ -58,14 +60,16 @@ SelfAttention::SelfAttention(ParameterSource& source, const std::string& name, i
 
 at::Tensor SelfAttention::operator()(const at::Tensor& x) const {
   const int64_t batch = x.size(0), channels = x.size(1), height = x.size(2), width = x.size(3);
-  const at::Tensor tokens = group_norm(x).flatten(2).transpose(1, 2);  // [B, HW, C]
+  // Normalized as an image, a channels-last map stays as it is; as a sequence, it is brought into planes first.
+  const at::Tensor normalized = fast_paths() ? group_norm(x).flatten(2) : group_norm(x.flatten(2));
+  const at::Tensor tokens = normalized.transpose(1, 2);  // [B, HW, C]
   const auto split = [&](const at::Tensor& projected) {                // [B, heads, HW, C / heads]
     return projected.view({batch, height * width, heads, channels / heads}).transpose(1, 2);
   };
   // softmax(q kT / sqrt(C / heads)) v
   at::Tensor h = at::scaled_dot_product_attention(split(to_q(tokens)), split(to_k(tokens)), split(to_v(tokens)));
   h = to_out(h.transpose(1, 2).reshape({batch, height * width, channels}));  // [B, HW, C]
-  return x + h.transpose(1, 2).view({batch, channels, height, width});
+  return h.transpose(1, 2).view({batch, channels, height, width}) + x;
 }
 
 Downsample::Downsample(ParameterSource& source, const std::string& name, int64_t channels, const UNetConfig& config)

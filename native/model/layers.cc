@@ -39,8 +39,8 @@ at::Tensor dropout(const at::Tensor& x, double probability, uint32_t layer, cons
   if (probability <= 0) return x;
   const int64_t images = x.size(0);
   const int64_t elements = x.numel() / std::max<int64_t>(images, 1);
-  // [B, ...] on the CPU, in x's own memory format, in which an image is contiguous
-  at::Tensor mask = at::empty_like(x, at::device(at::kCPU).dtype(at::kFloat));
+  // [B, C, H, W] on the CPU; channels last whatever x is, since x's layout may change with the batch size.
+  at::Tensor mask = at::empty(x.sizes(), at::device(at::kCPU).dtype(at::kFloat), at::MemoryFormat::ChannelsLast);
   auto* data = mask.mutable_data_ptr<float>();
   at::parallel_for(0, images, 1, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {

@@ -1,5 +1,7 @@
 #include "model/unet.h"
 
+#include "kernels/fast_paths.h"
+
 namespace ddpm {
 
 UNet::Stage UNet::stage(ParameterSource& source, const std::string& level, int64_t index, int64_t in, int64_t out,
@@ -74,8 +76,9 @@ at::Tensor UNet::operator()(const at::Tensor& x, const at::Tensor& t, const at::
   if (class_embedding_.defined()) embedding = embedding + at::embedding(class_embedding_, labels);
   embedding = at::silu(embedding);  // every residual block begins its projection with it
 
-  // Channels-last: what the convolutions work in, so that no layer changes the layout back and forth.
-  at::Tensor h = conv_in_(x.contiguous(at::MemoryFormat::ChannelsLast));  // [B, channels, H, W]
+  // Channels-last is what the convolutions work in: no layer then changes the layout back and forth.
+  const auto layout = fast_paths() ? at::MemoryFormat::ChannelsLast : at::MemoryFormat::Contiguous;
+  at::Tensor h = conv_in_(x.contiguous(layout));  // [B, channels, H, W]
   std::vector<at::Tensor> skips{h};
   for (const auto& level : down_) {
     for (const auto& stage : level.stages) skips.push_back(h = stage(h, embedding, context));

@@ -1,0 +1,50 @@
+/** Whether to build for the CPU alone, or for CUDA too. */
+
+import { existsSync } from 'node:fs';
+import { execute } from './command.mjs';
+import { SetupError } from './report.mjs';
+
+/** @typedef {'cpu' | 'cuda'} Variant */
+
+const variants = ['cpu', 'cuda'];
+
+/** The driver's library, where Linux distributions and WSL keep it. */
+const driverFiles = [
+  '/proc/driver/nvidia/version',
+  '/usr/lib/x86_64-linux-gnu/libcuda.so.1',
+  '/usr/lib/aarch64-linux-gnu/libcuda.so.1',
+  '/usr/lib64/libcuda.so.1',
+  '/usr/lib/wsl/lib/libcuda.so.1',
+];
+
+/**
+ * The variant that was asked for, or what suits this machine.
+ *
+ * @param {object} options
+ * @param {string} [options.flag] value of `--variant`
+ * @param {NodeJS.ProcessEnv} options.env `DDPM_VARIANT` is read
+ * @param {(file: string) => boolean} [options.exists]
+ * @returns {Promise<{ variant: Variant, asked: boolean }>} `asked`: somebody chose it
+ * @throws {SetupError} for any other value
+ */
+export async function chooseVariant({ flag, env, exists = existsSync }) {
+  const source = flag === undefined ? 'DDPM_VARIANT' : '--variant';
+  const value = flag ?? env.DDPM_VARIANT;
+  if (value === undefined || (value === '' && flag === undefined)) {
+    return { variant: (await hasNvidiaDriver(env, exists)) ? 'cuda' : 'cpu', asked: false };
+  }
+  if (!variants.includes(value)) {
+    throw new SetupError(`${source}: expected ${variants.map((name) => `'${name}'`).join(' or ')}, got '${value}'`);
+  }
+  return { variant: /** @type {Variant} */ (value), asked: true };
+}
+
+/**
+ * @param {NodeJS.ProcessEnv} env
+ * @param {(file: string) => boolean} exists
+ */
+async function hasNvidiaDriver(env, exists) {
+  if (driverFiles.some(exists)) return true;
+  const listed = await execute('nvidia-smi', ['-L'], { env, timeout: 30_000 });
+  return listed.ok && /^GPU \d+:/m.test(listed.stdout);
+}
