@@ -23,7 +23,7 @@ import {
 } from './config';
 import { type Dataset, pixelsOf } from './datasets';
 import { Diffusion } from './diffusion';
-import { DdpmError } from './errors';
+import { AbortError, DdpmError, throwIfAborted } from './errors';
 import { Images } from './images';
 import { errorOf, runNative } from './operation';
 import type { Tensor, TensorLike, Timesteps } from './tensor';
@@ -93,18 +93,19 @@ export class Ddpm {
    * @param directory The folder that holds `model_index.json`.
    * @param options What to set otherwise: `device`, `precision`, `optimizer`, `ema`, `seed`.
    * @throws {DdpmError} `ERR_CHECKPOINT`: the folder is missing, damaged, or holds what is not supported (all of it is
-   *   listed); `ERR_CONFIG`: a wrong option; `ERR_IO`.
+   *   listed); `ERR_CONFIG`: a wrong option; `ERR_IO`. {@link AbortError} when the signal fires.
    */
   static async load(directory: string, options?: LoadOptions): Promise<Ddpm> {
     const { signal, ...overrides } = resolveLoadOptions(directory, options);
+    throwIfAborted(signal);
     const { config, weights } = await readModelFolder(directory);
     try {
       const ddpm = new Ddpm(checkedFolderConfig(directory, config, overrides));
       try {
-        await loadWeights(weights, ddpm.#native);
+        await loadWeights(weights, ddpm.#native, signal);
       } catch (error) {
         void ddpm.dispose();
-        throw error instanceof DdpmError ? error : errorOf(error, signal);
+        throw error instanceof DdpmError || error instanceof AbortError ? error : errorOf(error, signal);
       }
       return ddpm;
     } finally {

@@ -3,7 +3,7 @@ import { readdir, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { NativeModel } from '../binding';
 import type { DdpmConfig } from '../config';
-import { DdpmError } from '../errors';
+import { DdpmError, throwIfAborted } from '../errors';
 import { interruptedWrites } from '../files/atomic';
 import { isMissing, readError } from '../files/errors';
 import { checkModelIndex, configFromDiffusers } from './diffusersConfig';
@@ -53,11 +53,12 @@ export async function readModelFolder(folder: string): Promise<ModelFolder> {
  * Fills a model with saved weights, both the raw ones and their moving average.
  *
  * @throws {DdpmError} `ERR_CHECKPOINT`: the weights do not fit the model, or are not finite; `ERR_IO`. The model's weights
- *   are then as before.
+ *   are then as before. {@link AbortError} when the signal fires.
  */
 export async function loadWeights(
   source: TensorSource,
   model: Pick<NativeModel, 'parameters' | 'createWeights' | 'importWeights'>,
+  signal?: AbortSignal,
 ): Promise<void> {
   const matched = matchParameters(model.parameters(), source);
   const weights = await model.createWeights().promise;
@@ -66,6 +67,7 @@ export async function loadWeights(
     const dtype = tensor.dtype as FloatDtype;
     let offset = 0;
     for await (const bytes of source.chunks(tensor.name)) {
+      throwIfAborted(signal);
       const wrong = firstNonFinite(bytes, dtype);
       if (wrong >= 0) {
         const place = `tensor '${tensor.name}', element ${offset + wrong}`;

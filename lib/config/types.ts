@@ -258,7 +258,7 @@ export interface TrainProgress {
   step: number;
   /** The step at which training ends. */
   totalSteps: number;
-  /** Mean loss over the images of the update. */
+  /** Mean loss over the images of all updates since the last report. */
   loss: number;
   /** Learning rate of the update. */
   learningRate: number;
@@ -341,9 +341,9 @@ export interface DiffusionStepOptions {
 
 /** Where sampling stands. */
 export interface SampleProgress {
-  /** Steps done. */
+  /** Denoising steps done, counted over all images of the call. */
   step: number;
-  /** Steps in all. */
+  /** Denoising steps in all: images times steps of each. */
   totalSteps: number;
 }
 
@@ -383,7 +383,8 @@ export interface SampleOptions {
   /** Required by a model with classes, refused by one without. */
   classLabels?: ClassLabels;
   /**
-   * Levels 0 to 255 in NHWC, or floats in [−1, 1] in NCHW.
+   * Levels 0 to 255 in NHWC, or floats in NCHW: in [−1, 1] up to the noise of the last steps, beyond where
+   * `diffusion.clipSample` is off.
    * @defaultValue 'uint8'
    */
   output?: 'uint8' | 'float32';

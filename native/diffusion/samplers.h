@@ -23,7 +23,7 @@ struct SamplerConfig {
 };
 
 // One step of a sampler, for a network that predicts eps:
-//   x_0  = x_from_x x_t + x_from_eps eps   (then clipped, where asked)
+//   x_0  = x0_from_x x_t + x0_from_eps eps   (then clipped, where asked)
 //   prev = prev_from_x0 x_0 + prev_from_x x_t + prev_from_eps eps + sigma z
 struct SamplerStep {
   int64_t t = 0;  // what the network is told
