@@ -148,7 +148,7 @@ export class Ddpm {
    * One optimizer step on given images, timesteps and noise, for loops of one's own.
    *
    * @throws {DdpmError} `ERR_CONFIG`; `ERR_BUSY`: `train()` is under way; `ERR_NON_FINITE`: the loss or the gradient is
-   *   not finite, and nothing was changed; `ERR_OUT_OF_MEMORY`; `ERR_DISPOSED`.
+   *   not finite (weights, moments and average are as before; the step counts); `ERR_OUT_OF_MEMORY`; `ERR_DISPOSED`.
    */
   async trainStep(options: TrainStepOptions): Promise<TrainStepResult> {
     this.#requireAlive();

@@ -48,7 +48,7 @@ std::vector<double> make_betas(const DiffusionConfig& config) {
 NoiseSchedule::NoiseSchedule(std::vector<double> betas_) : betas(std::move(betas_)) {
   double alpha_bar = 1;
   for (const double beta : betas) {
-    if (!(beta > 0 && beta < 1)) {
+    if (!(beta > 0 && beta < 1 && 1 - beta < 1)) {
       throw Error("ERR_CONFIG",
                   "diffusion.betas: expected every beta between 0 and 1 (exclusive), got " + std::to_string(beta));
     }

@@ -6,10 +6,10 @@ import { constantModel } from './models';
 export const answers = [0.75, -1.25, 0];
 
 /** Pixels of a channel of an image. */
-export const pixels = 4 * 4;
+export const pixels = 2 * 2;
 
 const config = {
-  image: { size: 4, channels: answers.length },
+  image: { size: 2, channels: answers.length },
   unet: { channels: 4, channelMultipliers: [1], blocksPerLevel: 1, normGroups: 1 },
   device: 'cpu',
 } satisfies DdpmConfig;
