@@ -1,5 +1,6 @@
 import { type NativeModel, type NativeTrainResult, native } from './binding';
 import { loadWeights, readModelFolder, saveModelFolder } from './checkpoint';
+import { pacer } from './concurrency';
 import {
   type DdpmConfig,
   type LoadOptions,
@@ -25,8 +26,11 @@ import { type Dataset, pixelsOf } from './datasets';
 import { Diffusion } from './diffusion';
 import { AbortError, DdpmError, throwIfAborted } from './errors';
 import { Images } from './images';
-import { errorOf, runNative } from './operation';
+import { callNative, errorOf, runNative } from './operation';
 import type { Tensor, TensorLike, Timesteps } from './tensor';
+
+/** How many weights are copied before other work may get its turn. */
+const VALUES_A_COPY = 2 ** 18;
 
 /** How a training ended. */
 export interface TrainResult {
@@ -76,12 +80,8 @@ export class Ddpm {
   constructor(config: DdpmConfig) {
     this.config = resolveConfig(config);
     const { Model } = native();
-    try {
-      this.#native = new Model(nativeModelOptions(this.config));
-      this.diffusion = new Diffusion(this.config);
-    } catch (error) {
-      throw errorOf(error);
-    }
+    this.#native = callNative(() => new Model(nativeModelOptions(this.config)));
+    this.diffusion = new Diffusion(this.config);
     this.#parameters = this.#native.parameters();
     this.parameterCount = this.#parameters.reduce((sum, { shape }) => sum + shape.reduce((n, size) => n * size, 1), 0);
   }
@@ -205,12 +205,17 @@ export class Ddpm {
     this.#requireAlive();
     const { weights } = resolveParametersOptions(options);
     const values = await runNative(this.parameters, () => this.#native.exportWeights(weights));
-    return new Map(
-      this.#parameters.map(({ name, shape }) => {
-        const count = shape.reduce((product, size) => product * size, 1);
-        return [name, { data: values.read(name, 0, count), shape: [...shape] }];
-      }),
-    );
+    const copies = new Map<string, Tensor>();
+    const pause = pacer();
+    for (const { name, shape } of this.#parameters) {
+      const data = new Float32Array(shape.reduce((product, size) => product * size, 1));
+      for (let offset = 0; offset < data.length; offset += VALUES_A_COPY) {
+        data.set(values.read(name, offset, Math.min(VALUES_A_COPY, data.length - offset)), offset);
+        await pause();
+      }
+      copies.set(name, { data, shape: [...shape] });
+    }
+    return copies;
   }
 
   /**

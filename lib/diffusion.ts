@@ -1,5 +1,6 @@
 import { type NativeDiffusion, native } from './binding';
 import {
+  alternatives,
   type DiffusionStepOptions,
   invalidOption,
   nativeDiffusionOptions,
@@ -7,21 +8,12 @@ import {
   requireFixedVariance,
   resolveDiffusionStepOptions,
   type SampleOptions,
+  timestepSpacings,
 } from './config';
+import { callNative } from './operation';
 import { imagesOf, type Tensor, type TensorLike, type Timesteps, timestepsOf } from './tensor';
 
-/** Quantities of a noise schedule, by their names in the field; each has a value for t = 0 … T − 1. */
-export type ScheduleQuantity =
-  | 'betas'
-  | 'alphas_cumprod'
-  | 'alphas_cumprod_prev'
-  | 'sqrt_alphas_cumprod'
-  | 'sqrt_one_minus_alphas_cumprod'
-  | 'posterior_variance'
-  | 'posterior_mean_coef_x0'
-  | 'posterior_mean_coef_xt';
-
-const quantities: readonly ScheduleQuantity[] = [
+const quantities = [
   'betas',
   'alphas_cumprod',
   'alphas_cumprod_prev',
@@ -30,11 +22,10 @@ const quantities: readonly ScheduleQuantity[] = [
   'posterior_variance',
   'posterior_mean_coef_x0',
   'posterior_mean_coef_xt',
-];
+] as const;
 
-type TimestepSpacing = Required<SampleOptions>['timestepSpacing'];
-
-const spacings: readonly TimestepSpacing[] = ['leading', 'trailing', 'linspace'];
+/** Quantities of a noise schedule, by their names in the field; each has a value for t = 0 … T − 1. */
+export type ScheduleQuantity = (typeof quantities)[number];
 
 /**
  * The mathematics of the two processes (Ho, Jain, Abbeel 2020, sections 2 and 3), for loops of one's own. Everything is
@@ -48,7 +39,8 @@ export class Diffusion {
   /** Made by {@link Ddpm}: use `ddpm.diffusion`. */
   constructor(config: ResolvedConfig) {
     this.#config = config;
-    this.#native = new (native().Diffusion)(nativeDiffusionOptions(config));
+    const { Diffusion: Native } = native();
+    this.#native = callNative(() => new Native(nativeDiffusionOptions(config)));
   }
 
   /** T, the length of the chain. */
@@ -63,9 +55,9 @@ export class Diffusion {
    */
   schedule(quantity: ScheduleQuantity): Float64Array {
     if (!quantities.includes(quantity)) {
-      throw invalidOption('quantity', quantities.map((name) => `'${name}'`).join(', '), quantity);
+      throw invalidOption('quantity', alternatives(quantities), quantity);
     }
-    return this.#native.schedule(quantity);
+    return callNative(() => this.#native.schedule(quantity));
   }
 
   /**
@@ -75,14 +67,14 @@ export class Diffusion {
    * @param spacing Which timesteps are visited when there are fewer than all; as `sample()`'s `timestepSpacing`.
    * @throws {DdpmError} `ERR_CONFIG`: there are not so many steps, or no spacing of that name.
    */
-  samplerTimesteps(steps: number, spacing: TimestepSpacing): Int32Array {
+  samplerTimesteps(steps: number, spacing: NonNullable<SampleOptions['timestepSpacing']>): Int32Array {
     if (!Number.isInteger(steps) || steps < 1 || steps > this.timesteps) {
       throw invalidOption('steps', `an integer from 1 to ${this.timesteps} (the model's timesteps)`, steps);
     }
-    if (!spacings.includes(spacing)) {
-      throw invalidOption('spacing', spacings.map((name) => `'${name}'`).join(', '), spacing);
+    if (!timestepSpacings.includes(spacing)) {
+      throw invalidOption('spacing', alternatives(timestepSpacings), spacing);
     }
-    return this.#native.timesteps(steps, spacing);
+    return callNative(() => this.#native.timesteps(steps, spacing));
   }
 
   /**
@@ -93,7 +85,11 @@ export class Diffusion {
   addNoise(x0: TensorLike, t: Timesteps, noise: TensorLike): Tensor {
     const { data, count } = imagesOf('x0', x0, this.#config.image);
     const eps = imagesOf('noise', noise, this.#config.image, count);
-    return this.#tensor(this.#native.addNoise(data, timestepsOf(t, count, this.timesteps), eps.data), count);
+    const each = timestepsOf(t, count, this.timesteps);
+    return this.#tensor(
+      callNative(() => this.#native.addNoise(data, each, eps.data)),
+      count,
+    );
   }
 
   /**
@@ -109,7 +105,8 @@ export class Diffusion {
   ): { mean: Tensor; variance: Float64Array; logVariance: Float64Array } {
     const { data, count } = imagesOf('x0', x0, this.#config.image);
     const noisy = imagesOf('xt', xt, this.#config.image, count);
-    const { mean, ...rest } = this.#native.posterior(data, noisy.data, timestepsOf(t, count, this.timesteps));
+    const each = timestepsOf(t, count, this.timesteps);
+    const { mean, ...rest } = callNative(() => this.#native.posterior(data, noisy.data, each));
     return { mean: this.#tensor(mean, count), ...rest };
   }
 
@@ -129,7 +126,8 @@ export class Diffusion {
     const { data, count } = imagesOf('xt', xt, this.#config.image);
     const output = imagesOf('modelOutput', modelOutput, this.#config.image, count);
     const { noise } = resolveDiffusionStepOptions(options, count, this.#config);
-    const step = this.#native.step(output.data, timestepsOf(t, count, this.timesteps), data, noise);
+    const each = timestepsOf(t, count, this.timesteps);
+    const step = callNative(() => this.#native.step(output.data, each, data, noise));
     return { prev: this.#tensor(step.prev, count), x0: this.#tensor(step.x0, count) };
   }
 

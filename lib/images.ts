@@ -4,14 +4,16 @@ import { dirname, extname } from 'node:path';
 import { types } from 'node:util';
 import sharp, { type Sharp } from 'sharp';
 import { z } from 'zod';
+import { mapOrdered, pacer } from './concurrency';
 import { invalidOption } from './config/messages';
 import { allow, integer, later, options, optionsWith, parseOptions, withDefaults } from './config/schema';
 import { colour, colourLevels } from './datasets/colour';
-import { mapOrdered, pacer } from './datasets/concurrency';
 import { makeFolder } from './datasets/files';
+import { fillWith } from './datasets/layout';
 import { path } from './datasets/options';
 import { DdpmError } from './errors';
 import { writeFileAtomic } from './files/atomic';
+import { floatOf, levelOf } from './pixels';
 
 /** What {@link Images} are made of. */
 export interface ImagesContents {
@@ -186,8 +188,8 @@ export class Images implements Iterable<Images> {
     const data = floats ? new Float32Array(length) : new Uint8Array(length);
     for (let plane = 0; plane < planes; plane++) {
       const start = plane * height * width;
-      if (floats) data.fill(levels[plane] / 127.5 - 1, start, start + height * width);
-      else for (let i = 0; i < length; i++) data[i] = levels[i % values];
+      if (floats) data.fill(floatOf(levels[plane]), start, start + height * width);
+      else fillWith(data, levels);
       for (let index = 0; index < this.count; index++) {
         const top = padding + Math.floor(index / columns) * (this.height + padding);
         const left = padding + (index % columns) * (this.width + padding);
@@ -232,7 +234,7 @@ export class Images implements Iterable<Images> {
           const where = `image ${index} has ${value} at row ${y}, column ${x}, channel ${c}`;
           throw new DdpmError('ERR_NON_FINITE', `Cannot make a picture: ${where}`);
         }
-        levels[(y * width + x) * channels + c] = Math.min(Math.max(Math.round((value + 1) * 127.5), 0), 255);
+        levels[(y * width + x) * channels + c] = levelOf(value);
       }
       await pause();
     }

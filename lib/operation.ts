@@ -34,7 +34,12 @@ export async function runNative<T>(
         operation.abort();
       }
     });
-  const operation = start(guard);
+  let operation: NativeOperation<T>;
+  try {
+    operation = start(guard);
+  } catch (error) {
+    throw at(origin, errorOf(error));
+  }
   const abort = () => operation.abort();
   signal?.addEventListener('abort', abort, { once: true });
   try {
@@ -46,6 +51,15 @@ export async function runNative<T>(
     signal?.removeEventListener('abort', abort);
   }
   throw thrown.error;
+}
+
+/** Makes a call that the native side answers at once; what it throws becomes this package's own error. */
+export function callNative<T>(call: () => T): T {
+  try {
+    return call();
+  } catch (error) {
+    throw errorOf(error);
+  }
 }
 
 /** A native failure as this package's own error. */

@@ -15,18 +15,17 @@ const root = fileURLToPath(new URL('..', import.meta.url));
 const { values: flags } = parseArgs({
   options: {
     quick: { type: 'boolean', default: false },
-    minutes: { type: 'string', default: '7.5' },
+    minutes: { type: 'string' },
     seed: { type: 'string', default: '0' },
     out: { type: 'string', default: join(root, 'out', 'demo') },
   },
 });
 
-const minutes = Number(flags.minutes);
-if (!(minutes > 0)) throw new Error(`--minutes: expected a positive number, got ${flags.minutes}`);
+const trainingSeconds = flags.minutes === undefined ? (flags.quick ? 25 : 450) : 60 * Number(flags.minutes);
+if (!(trainingSeconds > 0)) throw new Error(`--minutes: expected a positive number, got ${flags.minutes}`);
 
 /** How the pictures are drawn. @type {import('../lib/index.js').SampleOptions} */
 const sampling = flags.quick ? { sampler: 'ddim', steps: 40, eta: 1 } : { sampler: 'ddpm', steps: 250 };
-const trainingSeconds = flags.quick ? 25 : 60 * minutes;
 const columns = flags.quick ? 6 : 8;
 
 const size = 32;

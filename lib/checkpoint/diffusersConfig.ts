@@ -6,6 +6,7 @@
 import type { DdpmConfig, DiffusionOptions, ImageShape, ResolvedConfig, UNetOptions } from '../config';
 import { levelsOf } from '../config/levels';
 import { alternatives, invalidLine, nearestName, unknownLine } from '../config/messages';
+import { timestepSpacings } from '../config/sample';
 import { DdpmError } from '../errors';
 import type { JsonObject } from './json';
 import { layout } from './layout';
@@ -162,8 +163,6 @@ function readUNet(settings: Settings): { image: ImageShape; unet: Required<UNetO
   return { image: { height, width, channels }, unet, outChannels };
 }
 
-const spacings = ['leading', 'trailing', 'linspace'];
-
 const schedules = { linear: 'linear', scaled_linear: 'scaled_linear', squaredcos_cap_v2: 'cosine' } as const;
 
 /** 'fixed_small_log' is the same variance as 'fixed_small', by way of its logarithm. */
@@ -192,7 +191,7 @@ function readScheduler(settings: Settings): DiffusionOptions {
   settings.choose('steps_offset', 0, [0]);
   settings.choose('thresholding', false, [false]);
   // Each call of `sample()` says which steps it takes.
-  settings.choose('timestep_spacing', 'leading', spacings);
+  settings.choose('timestep_spacing', 'leading', timestepSpacings);
   // Of no effect: the first two go with `thresholding`, the third named an array library in 2022.
   settings.take('dynamic_thresholding_ratio', 0.995, 'a number', isNumber);
   settings.take('sample_max_value', 1, 'a number', isNumber);

@@ -1,9 +1,9 @@
 export { labelsOf } from './labels';
-export { configError, describeValue, invalidLine, invalidOption } from './messages';
+export { alternatives, configError, describeValue, invalidLine, invalidOption } from './messages';
 export { resolveConfig } from './model';
 export { nativeDiffusionOptions, nativeModelOptions } from './native';
 export { presets } from './presets';
-export { type ResolvedSampleOptions, resolveSampleOptions } from './sample';
+export { type ResolvedSampleOptions, resolveSampleOptions, timestepSpacings } from './sample';
 export { resolveLoadOptions, resolveParametersOptions, resolveSaveOptions } from './storage';
 export {
   type ResolvedTrainOptions,

@@ -23,12 +23,15 @@ import type { ClassLabels, ResolvedConfig, SampleOptions, SampleProgress } from 
 /** Most values in one result: 4 GiB of floats, the longest array that every supported Node can hold. */
 const MAX_VALUES = 2 ** 30;
 
+/** Ways to choose which timesteps are visited when there are fewer than all. */
+export const timestepSpacings = ['leading', 'trailing', 'linspace'] as const;
+
 const sampleSchema = options(
   {
     sampler: choice(['ddpm', 'ddim'], ['dpmsolver++']),
     steps: integer(1),
     eta: allow('a number from 0 to 1', z.number().min(0).max(1)),
-    timestepSpacing: choice(['leading', 'trailing', 'linspace']),
+    timestepSpacing: choice(timestepSpacings),
     seed: integer(0, Number.MAX_SAFE_INTEGER),
     batchSize: integer(1, 65536),
     weights: choice(['ema', 'raw']),
@@ -87,8 +90,10 @@ function checkCount(n: unknown, valuesPerImage: number): void {
 }
 
 function finite(path: string, data: Float32Array): Float32Array {
-  const bad = data.findIndex((value) => !Number.isFinite(value));
-  if (bad >= 0) throw invalidOption(`${path}[${bad}]`, 'a finite number', data[bad]);
+  // A plain loop: with a callback for each value, large noise would hold the event loop several times as long.
+  for (let i = 0; i < data.length; i++) {
+    if (!Number.isFinite(data[i])) throw invalidOption(`${path}[${i}]`, 'a finite number', data[i]);
+  }
   return data;
 }
 

@@ -64,8 +64,8 @@ export type ResolvedTrainOptions = Omit<NativeTrainOptions, 'dataset' | 'labels'
  * @param datasetCount Images of the data set: where no batch size is given, it is no more than this.
  * @throws {DdpmError} `ERR_CONFIG`.
  */
-export function resolveTrainOptions(given: TrainOptions, datasetCount = Infinity): ResolvedTrainOptions {
-  const { steps, onProgress, signal, ...rest } = parseOptions(trainSchema, given, 'options');
+export function resolveTrainOptions(given: TrainOptions | undefined, datasetCount = Infinity): ResolvedTrainOptions {
+  const { steps, onProgress, signal, ...rest } = parseOptions(trainSchema, given === undefined ? {} : given, 'options');
   const fitting = { ...trainDefaults, batchSize: Math.min(trainDefaults.batchSize, datasetCount) };
   return { steps, onProgress, signal, ...withDefaults(rest, fitting) };
 }
@@ -75,8 +75,15 @@ export function resolveTrainOptions(given: TrainOptions, datasetCount = Infinity
  *
  * @throws {DdpmError} `ERR_CONFIG`.
  */
-export function resolveTrainStepOptions(given: TrainStepOptions, config: ResolvedConfig): NativeTrainStepOptions {
-  const { x0, t, noise, classLabels, ...rest } = parseOptions(trainStepSchema, given, 'options');
+export function resolveTrainStepOptions(
+  given: TrainStepOptions | undefined,
+  config: ResolvedConfig,
+): NativeTrainStepOptions {
+  const { x0, t, noise, classLabels, ...rest } = parseOptions(
+    trainStepSchema,
+    given === undefined ? {} : given,
+    'options',
+  );
   const { gradientAccumulation } = withDefaults(rest, trainStepDefaults);
   const images = imagesOf('x0', x0, config.image);
   if (images.count % gradientAccumulation !== 0) {

@@ -103,7 +103,8 @@ export interface UNetOptions {
 /** The forward process q and what the network predicts of it (the paper's sections 2 and 3). */
 export interface DiffusionOptions {
   /**
-   * T, the length of the chain, 1 to 1000000. With `betas` given it is their number, and need not be given.
+   * T, the length of the chain, 1 to 1000000; the betas must leave ᾱ at 1e-76 or more (with the default ones T ≤ 17296).
+   * With `betas` given it is their number, and need not be given.
    * @defaultValue 1000
    */
   timesteps?: number;

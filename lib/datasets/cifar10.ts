@@ -1,10 +1,10 @@
 import { readdir, readFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { z } from 'zod';
+import { pacer } from '../concurrency';
 import { invalidOption } from '../config/messages';
 import { abortSignal, allow, type Fields, flag, options, parseOptions, withDefaults } from '../config/schema';
 import { DdpmError, throwIfAborted } from '../errors';
-import { pacer } from './concurrency';
 import { Dataset } from './dataset';
 import { isFolder, readWhole } from './files';
 import { interleave } from './layout';

@@ -15,9 +15,16 @@ export function colourLevels(text: string, channels: number): number[] {
 /** The grey of a colour, not rounded: its luminance in linear light, ITU-R BT.709. */
 export function luminance(red: number, green: number, blue: number): number {
   if (red === green && green === blue) return red;
-  const linear = 0.2126 * toLinear(red) + 0.7152 * toLinear(green) + 0.0722 * toLinear(blue);
+  const linear = 0.2126 * linearOf(red) + 0.7152 * linearOf(green) + 0.0722 * linearOf(blue);
   return 255 * (linear <= 0.0031308 ? 12.92 * linear : 1.055 * linear ** (1 / 2.4) - 0.055);
 }
+
+function linearOf(level: number): number {
+  return Number.isInteger(level) ? linearLevels[level] : toLinear(level);
+}
+
+/** Of whole levels, which most are: a power for each of them would take longer than decoding does. */
+const linearLevels = Float64Array.from({ length: 256 }, (_, level) => toLinear(level));
 
 /** The sRGB transfer function, IEC 61966-2-1. */
 function toLinear(level: number): number {

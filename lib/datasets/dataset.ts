@@ -1,5 +1,6 @@
 import type { NativePixelStore } from '../binding';
 import { invalidOption } from '../config/messages';
+import { callNative } from '../operation';
 
 /** An image file that could not be read. */
 export interface SkippedFile {
@@ -52,7 +53,7 @@ export class Dataset {
   readonly height: number;
   /** Pixels from left to right. */
   readonly width: number;
-  /** 1: grey; 3: RGB; 4: RGBA. */
+  /** 1: grey; 2: grey and alpha; 3: RGB; 4: RGBA. */
   readonly channels: number;
   /** The class of each image; undefined where the images have none. */
   readonly labels: Int32Array | undefined;
@@ -92,6 +93,6 @@ export class Dataset {
     if (!Number.isInteger(index) || index < 0 || index >= this.count) {
       throw invalidOption('index', `an integer from 0 to ${this.count - 1}`, index);
     }
-    return { data: pixelsOf(this).read(index, 1), label: this.labels?.[index] };
+    return { data: callNative(() => pixelsOf(this).read(index, 1)), label: this.labels?.[index] };
   }
 }

@@ -1,7 +1,9 @@
 /** One picture file to the levels of one image. */
 import { readFile, stat } from 'node:fs/promises';
 import sharp, { type Metadata, type SharpOptions } from 'sharp';
+import { pacer } from '../concurrency';
 import { colourLevels, luminance } from './colour';
+import { fillWith } from './layout';
 import type { Shape } from './store';
 
 /** How a picture that has not the image's sides is made to have them. */
@@ -90,7 +92,7 @@ function isProfiled16Bit({ space, hasProfile }: Metadata): boolean {
  * The picture in the middle of the image, its values scaled to levels (16 bits: v / 257, rounded); laid over the
  * background where the image has no transparency, and only then made grey where it is to be.
  */
-function place({ data, height, width, channels }: Picture, target: Target): Uint8Array {
+async function place({ data, height, width, channels }: Picture, target: Target): Promise<Uint8Array> {
   const largest = data instanceof Uint16Array ? 65535 : 255;
   const level = (at: number) => (data[at] * 255) / largest;
   const hasAlpha = channels === 4;
@@ -99,7 +101,8 @@ function place({ data, height, width, channels }: Picture, target: Target): Uint
   const bars = keepsAlpha ? [0, 0, 0, 0] : colourLevels(target.background, target.channels);
 
   const levels = new Uint8Array(target.height * target.width * target.channels);
-  for (let i = 0; i < levels.length; i++) levels[i] = bars[i % target.channels];
+  fillWith(levels, bars);
+  const pause = pacer();
   const top = Math.floor((target.height - height) / 2);
   const left = Math.floor((target.width - width) / 2);
   const rgb = [0, 0, 0];
@@ -113,6 +116,7 @@ function place({ data, height, width, channels }: Picture, target: Target): Uint
       else for (let c = 0; c < 3; c++) levels[to + c] = Math.round(rgb[c]);
       if (keepsAlpha) levels[to + 3] = hasAlpha ? Math.round(level(from + 3)) : 255;
     }
+    await pause();
   }
   return levels;
 }

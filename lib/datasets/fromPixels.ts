@@ -1,11 +1,12 @@
 import { types } from 'node:util';
 import { z } from 'zod';
+import { pacer } from '../concurrency';
 import { invalidOption } from '../config/messages';
 import { abortSignal, allow, choice, integer, later, optionsWith, parseOptions } from '../config/schema';
 import type { ClassLabels } from '../config/types';
 import { DdpmError, throwIfAborted } from '../errors';
+import { levelOf } from '../pixels';
 import { integersOf } from '../tensor';
-import { pacer } from './concurrency';
 import { Dataset } from './dataset';
 import { interleave } from './layout';
 import { names, side } from './options';
@@ -123,7 +124,7 @@ function quantise(floats: Float32Array, index: number): Uint8Array {
         `Image ${index}: expected floats from -1 to 1, got ${x} at element ${i} of it`,
       );
     }
-    levels[i] = Math.round((x + 1) * 127.5);
+    levels[i] = levelOf(x);
   }
   return levels;
 }

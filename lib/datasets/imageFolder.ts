@@ -1,6 +1,7 @@
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { z } from 'zod';
+import { mapOrdered, pacer } from '../concurrency';
 import { invalidOption } from '../config/messages';
 import {
   abortSignal,
@@ -16,7 +17,6 @@ import {
 } from '../config/schema';
 import { DdpmError, throwIfAborted } from '../errors';
 import { colour } from './colour';
-import { mapOrdered } from './concurrency';
 import { Dataset, type SkippedFile } from './dataset';
 import { decodeImage, type Fit, type Target } from './decode';
 import { isFolder, reasonOf } from './files';
@@ -121,6 +121,9 @@ const schema = options({
 /** How many files an error names. */
 const NAMED_FILES = 20;
 
+/** How many names are looked at before other work may get its turn. */
+const FILES_A_TURN = 1024;
+
 /**
  * A data set from the pictures in a folder: everything that sharp decodes, vector pictures drawn at the size asked for.
  *
@@ -141,12 +144,12 @@ export async function imageFolder(folder: string, options: ImageFolderOptions): 
   const depth = recursive ? Number.POSITIVE_INFINITY : Number(classes);
   const files = await listImages(root, { depth, filter, signal });
   if (files.length === 0) throw noImages(root);
-  const classNames = classes ? classesOf(root, files) : undefined;
+  const classNames = classes ? await classesOf(root, files) : undefined;
 
   const { pixels, skipped } = cacheFile === undefined ? await intoMemory() : await intoCache(cacheFile);
   const skippedFiles = new Set(skipped.map(({ file }) => file));
   const sources = skippedFiles.size === 0 ? files : files.filter((file) => !skippedFiles.has(file));
-  const labels = classNames && labelsOf(sources, classNames);
+  const labels = classNames && (await labelsOf(sources, classNames));
   return new Dataset(pixels, { labels, classNames, sources, skipped });
 
   async function intoMemory(): Promise<Decoded> {
@@ -204,18 +207,31 @@ async function attempt(root: string, file: string, target: Target): Promise<Atte
 }
 
 /** The folders that hold the files, or hold the folders of the files. */
-function classesOf(root: string, files: readonly string[]): string[] {
-  const outside = files.filter((file) => !file.includes('/'));
+async function classesOf(root: string, files: readonly string[]): Promise<string[]> {
+  const outside: string[] = [];
+  const names = new Set<string>();
+  const pause = pacer();
+  for (const [i, file] of files.entries()) {
+    if (file.includes('/')) names.add(classOf(file));
+    else outside.push(file);
+    if (i % FILES_A_TURN === 0) await pause();
+  }
   if (outside.length > 0) {
     const what = `${outside.length} images in '${root}' are in no class folder (classes: true)`;
     throw new DdpmError('ERR_DATASET', [`${what}:`, ...namedLines(outside)].join('\n'));
   }
-  return [...new Set(files.map(classOf))].sort();
+  return [...names].sort();
 }
 
-function labelsOf(files: readonly string[], classNames: readonly string[]): Int32Array {
-  const labels = new Map(classNames.map((name, label) => [name, label]));
-  return Int32Array.from(files, (file) => labels.get(classOf(file)) as number);
+async function labelsOf(files: readonly string[], classNames: readonly string[]): Promise<Int32Array> {
+  const numbers = new Map(classNames.map((name, label) => [name, label]));
+  const labels = new Int32Array(files.length);
+  const pause = pacer();
+  for (const [i, file] of files.entries()) {
+    labels[i] = numbers.get(classOf(file)) as number;
+    if (i % FILES_A_TURN === 0) await pause();
+  }
+  return labels;
 }
 
 function classOf(file: string): string {

@@ -3,8 +3,8 @@ import type { Dirent } from 'node:fs';
 import { opendir, realpath, stat } from 'node:fs/promises';
 import { extname, join } from 'node:path';
 import sharp from 'sharp';
+import { sortStrings } from '../concurrency';
 import { throwIfAborted } from '../errors';
-import { sortStrings } from './concurrency';
 import { unreadable } from './files';
 
 /**

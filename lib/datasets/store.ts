@@ -1,6 +1,6 @@
 /** Levels on their way into the native side. */
 import { type NativePixelStore, native } from '../binding';
-import { errorOf } from '../operation';
+import { callNative } from '../operation';
 import type { SkippedFile } from './dataset';
 
 /** Height, width and channels of images. */
@@ -19,24 +19,16 @@ export interface Decoded {
 /** An empty store in memory. */
 export function createStore({ height, width, channels }: Shape): NativePixelStore {
   const { PixelStore } = native();
-  return withCode(() => new PixelStore({ height, width, channels }));
+  return callNative(() => new PixelStore({ height, width, channels }));
 }
 
 /** Copies whole images in at the end. */
 export function append(store: NativePixelStore, levels: Uint8Array): void {
-  withCode(() => store.append(levels));
+  callNative(() => store.append(levels));
 }
 
 /** Images in a file, from a byte on. */
 export function mapFile(path: string, shape: Shape, count: number, byteOffset: number): NativePixelStore {
   const { height, width, channels } = shape;
-  return withCode(() => native().PixelStore.map(path, { height, width, channels, count, byteOffset }));
-}
-
-function withCode<T>(call: () => T): T {
-  try {
-    return call();
-  } catch (error) {
-    throw errorOf(error);
-  }
+  return callNative(() => native().PixelStore.map(path, { height, width, channels, count, byteOffset }));
 }

@@ -1,7 +1,9 @@
 #include "diffusion/noise_schedule.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
+#include <cstdio>
 #include <numbers>
 
 #include "error.h"
@@ -43,40 +45,67 @@ std::vector<double> make_betas(const DiffusionConfig& config) {
   throw Error("ERR_NATIVE", "unknown beta schedule");
 }
 
+// Below this, 1 / sqrt(alpha_bar), by which x_0 is predicted (Equation 15), is no number in float32.
+constexpr double kSmallestAlphaBar = 1e-76;
+
+std::string text_of(double value) {
+  std::array<char, 32> text{};
+  std::snprintf(text.data(), text.size(), "%g", value);
+  return text.data();
+}
+
+// All that follows from the betas and the alpha_bar.
+void derive(NoiseSchedule& schedule) {
+  double previous = 1;  // alpha_bar_{t-1}
+  for (size_t t = 0; t < schedule.betas.size(); ++t) {
+    const double beta = schedule.betas[t];
+    const double alpha_bar = schedule.alphas_cumprod[t];
+    const double alpha = alpha_bar / previous;
+    schedule.alphas_cumprod_prev.push_back(previous);
+    schedule.sqrt_alphas_cumprod.push_back(std::sqrt(alpha_bar));
+    schedule.sqrt_one_minus_alphas_cumprod.push_back(std::sqrt(1 - alpha_bar));
+    schedule.posterior_variance.push_back(beta * (1 - previous) / (1 - alpha_bar));
+    schedule.posterior_mean_coef_x0.push_back(beta * std::sqrt(previous) / (1 - alpha_bar));
+    schedule.posterior_mean_coef_xt.push_back((1 - previous) * std::sqrt(alpha) / (1 - alpha_bar));
+    previous = alpha_bar;
+  }
+}
+
 }  // namespace
 
 NoiseSchedule::NoiseSchedule(std::vector<double> betas_) : betas(std::move(betas_)) {
   double alpha_bar = 1;
   for (const double beta : betas) {
     if (!(beta > 0 && beta < 1 && 1 - beta < 1)) {
-      throw Error("ERR_CONFIG",
-                  "diffusion.betas: expected every beta between 0 and 1 (exclusive), got " + std::to_string(beta));
+      throw Error("ERR_CONFIG", "diffusion.betas: expected every beta between 2^-53 and 1 (exclusive), got " +
+                                    text_of(beta) + " (number)");
     }
-    const double alpha = 1 - beta;
-    const double previous = alpha_bar;  // alpha_bar_{t-1}
-    alpha_bar *= alpha;
+    alpha_bar *= 1 - beta;
+    if (alpha_bar < kSmallestAlphaBar) {
+      throw Error("ERR_CONFIG", "diffusion: expected betas that leave alpha_bar, the product of all 1 - beta, at " +
+                                    text_of(kSmallestAlphaBar) + " or more, got " + text_of(alpha_bar) + " at t = " +
+                                    std::to_string(alphas_cumprod.size()) + "; take smaller betas or fewer timesteps");
+    }
     alphas_cumprod.push_back(alpha_bar);
-    alphas_cumprod_prev.push_back(previous);
-    sqrt_alphas_cumprod.push_back(std::sqrt(alpha_bar));
-    sqrt_one_minus_alphas_cumprod.push_back(std::sqrt(1 - alpha_bar));
-    posterior_variance.push_back(beta * (1 - previous) / (1 - alpha_bar));
-    posterior_mean_coef_x0.push_back(beta * std::sqrt(previous) / (1 - alpha_bar));
-    posterior_mean_coef_xt.push_back((1 - previous) * std::sqrt(alpha) / (1 - alpha_bar));
   }
+  derive(*this);
 }
 
 NoiseSchedule::NoiseSchedule(const DiffusionConfig& config) : NoiseSchedule(make_betas(config)) {}
 
 NoiseSchedule NoiseSchedule::respaced(const std::vector<int64_t>& kept) const {
   if (static_cast<int64_t>(kept.size()) == timesteps()) return *this;
-  std::vector<double> kept_betas;
+  NoiseSchedule shorter{std::vector<double>{}};
+  // The alpha_bar are taken over as they are: a beta so near to 1 that it rounds to it would not give them back.
   double previous = 1;
   for (const int64_t t : kept) {
     const double alpha_bar = alphas_cumprod.at(static_cast<size_t>(t));
-    kept_betas.push_back(1 - alpha_bar / previous);
+    shorter.betas.push_back(1 - alpha_bar / previous);
+    shorter.alphas_cumprod.push_back(alpha_bar);
     previous = alpha_bar;
   }
-  return NoiseSchedule(std::move(kept_betas));
+  derive(shorter);
+  return shorter;
 }
 
 double NoiseSchedule::variance(VarianceType type, int64_t t) const {

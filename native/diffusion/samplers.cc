@@ -64,7 +64,8 @@ std::vector<SamplerStep> plan_sampler(const NoiseSchedule& schedule, const Sampl
 at::Tensor sampler_step(const std::vector<SamplerStep>& steps, const at::Tensor& x, const at::Tensor& eps,
                         const at::Tensor& noise, bool clip) {
   at::Tensor x_0 = column(steps, &SamplerStep::x0_from_x, x) * x + column(steps, &SamplerStep::x0_from_eps, x) * eps;
-  if (clip) x_0.clamp_(-1, 1);
+  // Clipping hides an infinite eps; eps - eps brings it back, as NaN.
+  if (clip) x_0.clamp_(-1, 1).add_(eps - eps);
   at::Tensor prev = column(steps, &SamplerStep::prev_from_x0, x) * x_0;
   const auto uses = [&](double SamplerStep::* field) {
     return std::any_of(steps.begin(), steps.end(), [field](const SamplerStep& step) { return step.*field != 0; });

@@ -20,10 +20,9 @@ at::Tensor TimeEmbedding::operator()(const at::Tensor& t) const {
   at::Tensor frequency = at::arange(half, linear_1.weight.options().dtype(at::kFloat).requires_grad(false));
   frequency = (frequency * -std::log(10000.0) / (static_cast<double>(half) - frequency_shift)).exp();  // [half]
   const at::Tensor phase = t.to(at::kFloat).unsqueeze(1) * frequency;                                  // [B, half]
-  at::Tensor sinusoid =
+  const at::Tensor sinusoid =                                                                          // [B, channels]
       flip_sin_to_cos ? at::cat({phase.cos(), phase.sin()}, 1) : at::cat({phase.sin(), phase.cos()}, 1);
-  if (channels % 2 == 1) sinusoid = at::constant_pad_nd(sinusoid, {0, 1});  // [B, channels]
-  return linear_2(at::silu(linear_1(sinusoid)));                            // [B, 4 * channels]
+  return linear_2(at::silu(linear_1(sinusoid)));  // [B, 4 * channels]
 }
 
 ResidualBlock::ResidualBlock(ParameterSource& source, const std::string& name, int64_t in, int64_t out,
@@ -63,7 +62,7 @@ at::Tensor SelfAttention::operator()(const at::Tensor& x) const {
   // Normalized as an image, a channels-last map stays as it is; as a sequence, it is brought into planes first.
   const at::Tensor normalized = fast_paths() ? group_norm(x).flatten(2) : group_norm(x.flatten(2));
   const at::Tensor tokens = normalized.transpose(1, 2);  // [B, HW, C]
-  const auto split = [&](const at::Tensor& projected) {                // [B, heads, HW, C / heads]
+  const auto split = [&](const at::Tensor& projected) {  // [B, heads, HW, C / heads]
     return projected.view({batch, height * width, heads, channels / heads}).transpose(1, 2);
   };
   // softmax(q kT / sqrt(C / heads)) v

@@ -23,6 +23,11 @@ test('training has defaults', () => {
   });
 });
 
+test('what must be there is asked for by name, also where no options are given at all', () => {
+  expect(() => resolveTrainOptions(undefined)).toThrow(/^steps: expected a positive integer, got undefined/);
+  expect(() => resolveTrainStepOptions(undefined, config)).toThrow(/^x0: expected a Float32Array or /);
+});
+
 test('what is given stands, the callback and the signal too', () => {
   const given = {
     steps: 7,

@@ -1,5 +1,5 @@
 import { setTimeout } from 'node:timers/promises';
-import { mapOrdered, pacer, sortStrings } from '../../lib/datasets/concurrency';
+import { mapOrdered, pacer, sortStrings } from '../../lib/concurrency';
 import { pixelsOf } from '../../lib/datasets/dataset';
 import { bytesOf, rejection } from './support';
 

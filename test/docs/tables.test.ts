@@ -83,16 +83,25 @@ test('every error code is listed', () => {
   expect(told?.sort()).toEqual([...new Set(codes)].sort());
 });
 
-test('every environment variable that set-up reads is listed', () => {
-  const scripts = readdirSync(join(root, 'scripts'), { recursive: true, encoding: 'utf8' });
-  const text = scripts
-    .filter((name) => name.endsWith('.mjs'))
-    .map((name) => readFileSync(join(root, 'scripts', name), 'utf8'))
-    .join('\n');
-  const read = [...text.matchAll(/\benv\.(DDPM_\w+|LIBTORCH)\b/g)].map(([, name]) => name);
+test('every environment variable of ours that is read is listed', () => {
+  const read = [
+    ...namesIn('scripts', '.mjs', /\benv\.(DDPM_\w+|LIBTORCH)\b/g),
+    ...namesIn('lib', '.ts', /\benv\.(DDPM_\w+|LIBTORCH)\b/g),
+    ...namesIn('native', '', /\bgetenv\("(\w+)"\)/g),
+  ];
   const told = tables.get('environment variables')?.rows.map(([name]) => codeIn(name));
   expect(told?.sort()).toEqual([...new Set(read)].sort());
 });
+
+/** What a pattern finds in the files of a folder. */
+function namesIn(folder: string, suffix: string, pattern: RegExp): string[] {
+  const entries = readdirSync(join(root, folder), { recursive: true, withFileTypes: true });
+  const files = entries.filter((entry) => entry.isFile() && entry.name.endsWith(suffix));
+  return files.flatMap(({ parentPath, name }) => {
+    const text = readFileSync(join(parentPath, name), 'utf8');
+    return [...text.matchAll(pattern)].map(([, found]) => found);
+  });
+}
 
 test('the presets that the README names are there', () => {
   const told = [...textOf('README.md').matchAll(/`(?:presets\.)?(cifar10|celebaHq256|lsun\w*256|tiny)`/g)];

@@ -1,6 +1,7 @@
 /** All 256 levels to [−1, 1] and back unchanged, by the very conversions that training and sampling use. */
 import { Ddpm, type DdpmConfig, fromPixels } from '../../lib';
 import { Images } from '../../lib/images';
+import { levelOf } from '../../lib/pixels';
 import { type Parameters, small, valuesOf } from './models';
 import { sameBits } from './numbers';
 
@@ -27,6 +28,22 @@ test('sampling turns each float back into its level', async () => {
   const options = { sampler: 'ddim', noise: floats } as const;
   expect((await ddpm.sample(1, { ...options, output: 'float32' })).data).toEqual(floats);
   expect((await ddpm.sample(1, options)).data).toEqual(ramp);
+});
+
+test('floats at the edges between levels become the same levels in pictures as in samples', async () => {
+  await using ddpm = new Ddpm({
+    ...small,
+    image: { size: 16, channels: 1 },
+    unet: { ...small.unet, attentionResolutions: [8] },
+    diffusion: { betas: [1e-12] },
+  });
+  const offsets = [-2e-7, -1e-7, -6e-8, 0, 6e-8, 1e-7, 2e-7];
+  const edges = offsets.flatMap((offset) => [...ramp].map((level) => (level + 0.5) / 127.5 - 1 + offset));
+  const options = { sampler: 'ddim', noise: Float32Array.from(edges) } as const;
+  const { data } = await ddpm.sample(offsets.length, { ...options, output: 'float32' });
+  const levels = (await ddpm.sample(offsets.length, options)).data;
+  expect(Uint8Array.from(data, levelOf)).toEqual(levels);
+  expect(new Set(levels).size).toBe(256);
 });
 
 test('floats beyond the ends become the ends', async () => {

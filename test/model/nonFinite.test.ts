@@ -34,6 +34,15 @@ describe('sample()', () => {
         }),
     ],
     [
+      'an infinite output, clipped',
+      () =>
+        modelWith(small, (parameters) => {
+          parameters.get('conv_norm_out.bias')?.fill(1);
+          parameters.get('conv_norm_out.weight')?.fill(0);
+          parameters.get('conv_out.weight')?.fill(3e38);
+        }),
+    ],
+    [
       'NaN in the network, clipped',
       () => modelWith(small, (parameters) => parameters.get('conv_in.weight')?.fill(3e38)),
     ],

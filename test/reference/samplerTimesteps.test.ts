@@ -52,8 +52,8 @@ test.each([
   [1001, 'leading', "steps: expected an integer from 1 to 1000 (the model's timesteps), got 1001 (number)"],
   [2.5, 'leading', "steps: expected an integer from 1 to 1000 (the model's timesteps), got 2.5 (number)"],
   ['10', 'leading', "steps: expected an integer from 1 to 1000 (the model's timesteps), got '10' (string)"],
-  [10, 'middle', "spacing: expected 'leading', 'trailing', 'linspace', got 'middle' (string)"],
-  [10, undefined, "spacing: expected 'leading', 'trailing', 'linspace', got undefined (undefined)"],
+  [10, 'middle', "spacing: expected 'leading', 'trailing' or 'linspace', got 'middle' (string)"],
+  [10, undefined, "spacing: expected 'leading', 'trailing' or 'linspace', got undefined (undefined)"],
 ])('samplerTimesteps(%j, %j) is refused', (steps, spacing, message) => {
   const call = () => ddpm.diffusion.samplerTimesteps(steps as number, spacing as Spacing);
   expect(call).toThrow(new DdpmError('ERR_CONFIG', message));
