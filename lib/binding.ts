@@ -150,8 +150,6 @@ export interface NativeSampleOptions {
 export interface NativeSampleResult {
   /** 'uint8': [n, H, W, C] levels; 'float32': [n, C, H, W] in [-1, 1]. */
   data: Uint8Array | Float32Array;
-  /** Network evaluations spent on each image. */
-  networkCalls: number;
 }
 
 /** The sets of values that have one tensor for each parameter. */

@@ -1,14 +1,17 @@
 /** Native work as a promise: the caller's stack, the AbortSignal, callbacks that throw, and errors with their code. */
+import { AsyncResource } from 'node:async_hooks';
+import { types } from 'node:util';
 import type { NativeOperation } from './binding';
 import { AbortError, DdpmError, type DdpmErrorCode } from './errors';
 
-type Callback<T> = ((value: T) => void) | undefined;
+type Callback<T> = ((value: T) => unknown) | undefined;
 
 /** Wraps a user's callback, so that what it throws ends the work and becomes the promise's rejection. */
-type Guard = <T>(callback: Callback<T>) => Callback<T>;
+type Guard = <T>(callback: Callback<T>) => ((value: T) => void) | undefined;
 
 /**
- * Starts native work and waits for it.
+ * Starts native work and waits for it, and for what the user's callbacks have begun: one that returns a promise fails
+ * as one that throws.
  *
  * @param caller The public method: an error's stack begins with the line that called it.
  * @param start Starts the work; gets a guard to put around the user's callbacks.
@@ -23,34 +26,68 @@ export async function runNative<T>(
   if (signal?.aborted) throw at(origin, new AbortError(signal.reason));
 
   let thrown: { error: unknown } | undefined;
-  const guard: Guard = (callback) =>
-    callback &&
-    ((value) => {
-      if (thrown) return;
+  const fail = (error: unknown) => {
+    thrown ??= { error };
+    operation.abort();
+  };
+  const unfinished = new Set<Promise<void>>();
+  const guard: Guard = (callback) => {
+    if (!callback) return undefined;
+    // Native calls come from nowhere: the user's AsyncLocalStorage is that of the caller.
+    const bound = AsyncResource.bind(callback);
+    return (value) => {
+      if (thrown || signal?.aborted) return;
       try {
-        callback(value);
+        const returned: unknown = bound(value);
+        if (!types.isPromise(returned)) return;
+        const finished = returned.then(() => {}, fail).finally(() => unfinished.delete(finished));
+        unfinished.add(finished);
       } catch (error) {
-        thrown = { error };
-        operation.abort();
+        fail(error);
       }
-    });
+    };
+  };
   let operation: NativeOperation<T>;
   try {
     operation = start(guard);
   } catch (error) {
     throw at(origin, errorOf(error));
   }
-  const abort = () => operation.abort();
-  signal?.addEventListener('abort', abort, { once: true });
+  const disarm = signal && onAbort(signal, () => operation.abort());
   try {
     const result = await operation.promise;
+    await Promise.all(unfinished);
     if (!thrown) return result;
   } catch (error) {
     if (!thrown) throw at(origin, errorOf(error, signal));
   } finally {
-    signal?.removeEventListener('abort', abort);
+    disarm?.();
   }
   throw thrown.error;
+}
+
+/** What each signal is to abort. */
+const armed = new WeakMap<AbortSignal, Set<() => void>>();
+
+/**
+ * Has a signal call `abort`. Calls that share a signal share its one listener: Node warns of a leak where one has more
+ * than ten, and a service may well have more requests than that.
+ *
+ * @returns Undoes it.
+ */
+function onAbort(signal: AbortSignal, abort: () => void): () => void {
+  let aborts = armed.get(signal);
+  if (!aborts) {
+    const all = new Set<() => void>();
+    const abortAll = () => {
+      for (const one of all) one();
+    };
+    signal.addEventListener('abort', abortAll, { once: true });
+    armed.set(signal, all);
+    aborts = all;
+  }
+  aborts.add(abort);
+  return () => aborts.delete(abort);
 }
 
 /** Makes a call that the native side answers at once; what it throws becomes this package's own error. */

@@ -7,12 +7,14 @@
 #include "binding/addon_data.h"
 #include "binding/diffusion.h"
 #include "binding/model.h"
+#include "binding/pin_library.h"
 #include "binding/pixel_store.h"
 #include "binding/weights.h"
 
 namespace {
 
 Napi::Object init(Napi::Env env, Napi::Object exports) {
+  ddpm::pin_library();
   auto* data = new ddpm::AddonData(env);
   env.SetInstanceData(data);
   data->weights_class = Napi::Persistent(ddpm::Weights::define(env));

@@ -4,24 +4,49 @@
 #include <utility>
 
 namespace ddpm {
+namespace {
+
+thread_local std::vector<AddonData*> of_this_thread;
+
+}  // namespace
 
 AddonData::AddonData(Napi::Env env) : js_thread_(std::make_shared<JsThread>(env)) {
   // After the thread-safe function: hooks run last first, and the engines have to end before their way back closes.
   napi_add_env_cleanup_hook(env, clean_up, this);
+  end_engines_at_exit(env);
+  of_this_thread.push_back(this);
+}
+
+// On the main thread, process.exit() and an uncaught exception run no clean-up, but emit 'exit'.
+void AddonData::end_engines_at_exit(Napi::Env env) {
+  // A thread may hold several environments of the addon (one for each time it was loaded), and needs one listener.
+  static thread_local bool listening = false;
+  if (std::exchange(listening, true)) return;
+  const auto process = env.Global().Get("process").As<Napi::Object>();
+  const auto listener = Napi::Function::New(env, [](const Napi::CallbackInfo&) {
+    for (AddonData* data : of_this_thread) data->end_engines();
+  });
+  // Ahead of others, one of which might throw.
+  process.Get("prependListener").As<Napi::Function>().Call(process, {Napi::String::New(env, "exit"), listener});
 }
 
 // The environment is going away (a worker ends, or the process does): end all work, then let go of all JS values.
 void AddonData::clean_up(void* data) {
   auto& self = *static_cast<AddonData*>(data);
+  std::erase(of_this_thread, &self);
+  self.end_engines();
+  self.js_thread_->close();
+  self.pending_.clear();
+  self.weights_class.Reset();
+}
+
+void AddonData::end_engines() {
   std::vector<std::shared_ptr<Engine>> engines;
-  for (const auto& watched : self.engines_) {
+  for (const auto& watched : engines_) {
     if (auto engine = watched.lock()) engines.push_back(std::move(engine));
   }
   for (const auto& engine : engines) engine->stop();
   for (const auto& engine : engines) engine->join();
-  self.js_thread_->close();
-  self.pending_.clear();
-  self.weights_class.Reset();
 }
 
 void AddonData::watch(const std::shared_ptr<Engine>& engine) {

@@ -28,6 +28,7 @@ class AddonData {
   static AddonData& of(Napi::Env env) { return *env.GetInstanceData<AddonData>(); }
 
   const std::shared_ptr<JsThread>& js_thread() const { return js_thread_; }
+  // Has the engine ended before the environment goes.
   void watch(const std::shared_ptr<Engine>& engine);
 
   uint64_t add(Napi::Env env, PendingOperation operation);
@@ -37,7 +38,9 @@ class AddonData {
   Napi::FunctionReference weights_class;
 
  private:
+  static void end_engines_at_exit(Napi::Env env);
   static void clean_up(void* data);
+  void end_engines();
 
   std::shared_ptr<JsThread> js_thread_;
   std::vector<std::weak_ptr<Engine>> engines_;

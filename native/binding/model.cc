@@ -27,28 +27,36 @@ Napi::Object progress_to_js(Napi::Env env, const TrainProgress& progress) {
 
 SamplerConfig sampler_config(const Napi::Object& options) {
   SamplerConfig config;
-  config.type = text(options, "sampler") == "ddim" ? SamplerType::kDdim : SamplerType::kDdpm;
+  config.type = sampler_type(options.Env(), text(options, "sampler"));
   config.steps = integer(options, "steps");
   config.spacing = timestep_spacing(options.Env(), text(options, "timestepSpacing"));
   config.eta = number(options, "eta");
   return config;
 }
 
-WeightSet weight_set(const std::string& name) {
-  return name == "gradient" ? WeightSet::kGradient : name == "ema" ? WeightSet::kEma : WeightSet::kRaw;
-}
-
 }  // namespace
 
+// A method whose C++ exceptions become JS ones with their code.
+template <Napi::Value (Model::*method)(const Napi::CallbackInfo&)>
+Napi::Value Model::guard(const Napi::CallbackInfo& info) {
+  return guarded(info.Env(), [&] { return (this->*method)(info); });
+}
+
 Napi::Function Model::define(Napi::Env env) {
-  return DefineClass(
-      env, "Model",
-      {InstanceAccessor<&Model::device>("device"), InstanceAccessor<&Model::step>("step"),
-       InstanceMethod<&Model::parameters>("parameters"), InstanceMethod<&Model::train>("train"),
-       InstanceMethod<&Model::train_step>("trainStep"), InstanceMethod<&Model::predict>("predict"),
-       InstanceMethod<&Model::sample>("sample"), InstanceMethod<&Model::export_weights>("exportWeights"),
-       InstanceMethod<&Model::create_weights>("createWeights"), InstanceMethod<&Model::import_weights>("importWeights"),
-       InstanceMethod<&Model::dispose>("dispose")});
+  return DefineClass(env, "Model",
+                     {
+                         InstanceAccessor<&Model::device>("device"),
+                         InstanceAccessor<&Model::step>("step"),
+                         InstanceMethod<&Model::guard<&Model::parameters>>("parameters"),
+                         InstanceMethod<&Model::guard<&Model::train>>("train"),
+                         InstanceMethod<&Model::guard<&Model::train_step>>("trainStep"),
+                         InstanceMethod<&Model::guard<&Model::predict>>("predict"),
+                         InstanceMethod<&Model::guard<&Model::sample>>("sample"),
+                         InstanceMethod<&Model::guard<&Model::export_weights>>("exportWeights"),
+                         InstanceMethod<&Model::guard<&Model::create_weights>>("createWeights"),
+                         InstanceMethod<&Model::guard<&Model::import_weights>>("importWeights"),
+                         InstanceMethod<&Model::guard<&Model::dispose>>("dispose"),
+                     });
 }
 
 Model::Model(const Napi::CallbackInfo& info) : ObjectWrap(info) {
@@ -56,7 +64,26 @@ Model::Model(const Napi::CallbackInfo& info) : ObjectWrap(info) {
     config_ = engine_config(options_of(info));
     engine_ = std::make_shared<Engine>(config_);
   });
-  AddonData::of(info.Env()).watch(engine_);
+  AddonData& data = AddonData::of(info.Env());
+  data.watch(engine_);
+  js_thread_ = data.js_thread();
+  report_memory(info.Env(), engine_->layout()->flat_size() * int64_t{sizeof(float)});
+}
+
+// The object was collected. Its engine may still be busy with its beginning, and the JS thread must not wait for that:
+// the engine is kept until it has ended, and let go of on the JS thread, since its own cannot join itself.
+void Model::Finalize(Napi::BasicEnv env) {
+  report_memory(env, 0);
+  Engine& engine = *engine_;
+  engine.close([engine = std::move(engine_), js_thread = js_thread_]() mutable {
+    js_thread->post([engine = std::move(engine)](Napi::Env) {});
+  });
+}
+
+// Tells the garbage collector, which would see a small object, of the weights that go with it. What training adds is
+// left out: the collector would take the jump for a reason to stop and collect.
+void Model::report_memory(Napi::BasicEnv env, int64_t bytes) {
+  Napi::MemoryManagement::AdjustExternalMemory(env, bytes - std::exchange(reported_bytes_, bytes));
 }
 
 Napi::Value Model::device(const Napi::CallbackInfo& info) {
@@ -90,13 +117,14 @@ Napi::Value Model::train(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   const Napi::Object options = options_of(info);
   auto request = std::make_shared<TrainRequest>();
-  request->images = pixel_store_from(options.Get("dataset"));
-  request->labels = int_array(options, "labels");
-  request->steps = integer(options, "steps");
-  request->batch_size = integer(options, "batchSize");
-  request->gradient_accumulation = integer(options, "gradientAccumulation");
-  request->horizontal_flip = boolean(options, "horizontalFlip");
-  request->progress_every = integer(options, "progressEvery");
+  TrainOptions& wanted = request->options;
+  wanted.images = pixel_store_from(options.Get("dataset"));
+  wanted.labels = int_array(options, "labels");
+  wanted.steps = integer(options, "steps");
+  wanted.batch_size = integer(options, "batchSize");
+  wanted.gradient_accumulation = integer(options, "gradientAccumulation");
+  wanted.horizontal_flip = boolean(options, "horizontalFlip");
+  wanted.progress_every = integer(options, "progressEvery");
 
   const Operation operation(env, info.This().As<Napi::Object>(), options.Get("onProgress"));
   request->cancelled = operation.cancelled();
@@ -123,8 +151,10 @@ Napi::Value Model::train_step(const Napi::CallbackInfo& info) {
   const auto labels = int_array(options, "labels");
   if (!labels.empty()) batch.labels = at::tensor(labels, at::kLong);
 
+  const auto accumulation = integer(options, "gradientAccumulation");
+
   const Operation operation(env, info.This().As<Napi::Object>());
-  engine_->train_step(std::move(batch), integer(options, "gradientAccumulation"), operation.cancelled(),
+  engine_->train_step(std::move(batch), accumulation, operation.cancelled(),
                       operation.completion<StepResult>([](Napi::Env js, StepResult&& result) {
                         Napi::Object object = Napi::Object::New(js);
                         object.Set("loss", result.loss);
@@ -138,9 +168,12 @@ Napi::Value Model::train_step(const Napi::CallbackInfo& info) {
 Napi::Value Model::predict(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
   const Napi::Object options = options_of(info);
+  at::Tensor x = images(options.Get("x"));
+  auto t = int_array(options, "t"), labels = int_array(options, "labels");
+  const bool use_ema = weight_set(env, text(options, "weights")) == WeightSet::kEma;
+
   const Operation operation(env, info.This().As<Napi::Object>());
-  engine_->predict(images(options.Get("x")), int_array(options, "t"), int_array(options, "labels"),
-                   text(options, "weights") == "ema", operation.cancelled(),
+  engine_->predict(std::move(x), std::move(t), std::move(labels), use_ema, operation.cancelled(),
                    operation.completion<at::Tensor>([](Napi::Env js, at::Tensor&& output) {
                      return float_array(js, output.const_data_ptr<float>(), static_cast<size_t>(output.numel()));
                    }));
@@ -156,7 +189,7 @@ Napi::Value Model::sample(const Napi::CallbackInfo& info) {
   wanted.sampler = sampler_config(options);
   wanted.seed = static_cast<uint64_t>(integer(options, "seed"));
   wanted.batch_size = integer(options, "batchSize");
-  wanted.use_ema = text(options, "weights") == "ema";
+  wanted.use_ema = weight_set(env, text(options, "weights")) == WeightSet::kEma;
   if (!options.Get("noise").IsUndefined()) wanted.x_T = images(options.Get("noise"));
   wanted.labels = int_array(options, "labels");
   wanted.as_levels = text(options, "output") == "uint8";
@@ -172,19 +205,15 @@ Napi::Value Model::sample(const Napi::CallbackInfo& info) {
       })) {
     request->progress = [progress](int64_t step, int64_t total) { progress({step, total}); };
   }
-  const auto completion =
-      operation.completion<SampleResult>([network_calls = wanted.sampler.steps](Napi::Env js, SampleResult&& result) {
-        Napi::Object object = Napi::Object::New(js);
-        object.Set("networkCalls", static_cast<double>(network_calls));
-        if (!result.levels.empty()) {
-          Napi::Uint8Array levels = Napi::Uint8Array::New(js, result.levels.size());
-          std::copy(result.levels.begin(), result.levels.end(), levels.Data());
-          object.Set("data", levels);
-        } else {
-          object.Set("data", float_array(js, result.values.data(), result.values.size()));
-        }
-        return object;
-      });
+  const auto completion = operation.completion<SampleResult>([](Napi::Env js, SampleResult&& result) {
+    Napi::Object object = Napi::Object::New(js);
+    if (!result.levels.empty()) {
+      object.Set("data", byte_array(js, result.levels));
+    } else {
+      object.Set("data", float_array(js, result.values.data(), result.values.size()));
+    }
+    return object;
+  });
   request->done = completion.done;
   request->failed = completion.failed;
   engine_->sample(std::move(request));
@@ -193,7 +222,7 @@ Napi::Value Model::sample(const Napi::CallbackInfo& info) {
 
 Napi::Value Model::export_weights(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
-  const WeightSet set = weight_set(info[0].ToString().Utf8Value());
+  const WeightSet set = weight_set(env, info[0].ToString().Utf8Value());
   const Operation operation(env, info.This().As<Napi::Object>());
   engine_->export_weights(set, operation.cancelled(), operation.completion<ParameterSet>(Weights::wrap));
   return operation.handle(env);
@@ -223,6 +252,7 @@ Napi::Value Model::import_weights(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value Model::dispose(const Napi::CallbackInfo& info) {
+  report_memory(info.Env(), 0);
   const Operation operation(info.Env(), info.This().As<Napi::Object>());
   const auto completion = operation.completion<bool>([](Napi::Env js, bool&&) { return js.Undefined(); });
   engine_->close([completion] { completion.done(true); });

@@ -5,6 +5,7 @@
 #include <memory>
 #include <string>
 
+#include "binding/js_thread.h"
 #include "engine/engine.h"
 
 namespace ddpm {
@@ -16,8 +17,12 @@ class Model : public Napi::ObjectWrap<Model> {
   static Napi::Function define(Napi::Env env);
 
   explicit Model(const Napi::CallbackInfo& info);
+  void Finalize(Napi::BasicEnv env) override;
 
  private:
+  template <Napi::Value (Model::*method)(const Napi::CallbackInfo&)>
+  Napi::Value guard(const Napi::CallbackInfo& info);
+
   Napi::Value device(const Napi::CallbackInfo& info);
   Napi::Value step(const Napi::CallbackInfo& info);
   Napi::Value parameters(const Napi::CallbackInfo& info);
@@ -31,9 +36,12 @@ class Model : public Napi::ObjectWrap<Model> {
   Napi::Value dispose(const Napi::CallbackInfo& info);
 
   at::Tensor images(const Napi::Value& value) const;
+  void report_memory(Napi::BasicEnv env, int64_t bytes);
 
   Engine::Config config_;
   std::shared_ptr<Engine> engine_;
+  std::shared_ptr<JsThread> js_thread_;
+  int64_t reported_bytes_ = 0;  // what the garbage collector knows of
 };
 
 }  // namespace ddpm

@@ -26,7 +26,7 @@ class Operation {
     id_ = AddonData::of(env).add(env, std::move(pending));
   }
 
-  std::shared_ptr<const std::atomic<bool>> cancelled() const { return cancelled_; }
+  std::shared_ptr<std::atomic<bool>> cancelled() const { return cancelled_; }
 
   // What JS gets.
   Napi::Object handle(Napi::Env env) const {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <initializer_list>
+#include <new>
 #include <utility>
 
 #include "error.h"
@@ -74,6 +75,15 @@ OptimizerConfig optimizer_config(const Napi::Object& options) {
   config.weight_decay = number(options, "weightDecay");
   config.gradient_clip = number(options, "gradientClip");
   return config;
+}
+
+// By way of the JS constructor: where memory is short it throws, while Node-API's own functions end the process.
+Napi::Value new_array(Napi::Env env, const char* type, size_t count) {
+  try {
+    return env.Global().Get(type).As<Napi::Function>().New({Napi::Number::New(env, static_cast<double>(count))});
+  } catch (const Napi::Error&) {
+    throw std::bad_alloc();
+  }
 }
 
 at::Device device(const std::string& name) {
@@ -171,6 +181,15 @@ Engine::Config engine_config(const Napi::Object& options) {
   return config;
 }
 
+SamplerType sampler_type(Napi::Env env, const std::string& name) {
+  return one_of<SamplerType>(env, name, {{"ddpm", SamplerType::kDdpm}, {"ddim", SamplerType::kDdim}});
+}
+
+WeightSet weight_set(Napi::Env env, const std::string& name) {
+  return one_of<WeightSet>(env, name,
+                           {{"raw", WeightSet::kRaw}, {"ema", WeightSet::kEma}, {"gradient", WeightSet::kGradient}});
+}
+
 TimestepSpacing timestep_spacing(Napi::Env env, const std::string& name) {
   return one_of<TimestepSpacing>(env, name,
                                  {{"leading", TimestepSpacing::kLeading},
@@ -179,13 +198,19 @@ TimestepSpacing timestep_spacing(Napi::Env env, const std::string& name) {
 }
 
 Napi::Float32Array float_array(Napi::Env env, const float* values, size_t count) {
-  Napi::Float32Array array = Napi::Float32Array::New(env, count);
+  auto array = new_array(env, "Float32Array", count).As<Napi::Float32Array>();
   std::copy_n(values, count, array.Data());
   return array;
 }
 
 Napi::Float64Array double_array(Napi::Env env, const std::vector<double>& values) {
-  Napi::Float64Array array = Napi::Float64Array::New(env, values.size());
+  auto array = new_array(env, "Float64Array", values.size()).As<Napi::Float64Array>();
+  std::copy(values.begin(), values.end(), array.Data());
+  return array;
+}
+
+Napi::Uint8Array byte_array(Napi::Env env, const std::vector<uint8_t>& values) {
+  auto array = new_array(env, "Uint8Array", values.size()).As<Napi::Uint8Array>();
   std::copy(values.begin(), values.end(), array.Data());
   return array;
 }

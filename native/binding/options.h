@@ -22,10 +22,13 @@ std::string text(const Napi::Object& options, const char* name);
 
 DiffusionConfig diffusion_config(const Napi::Object& options);
 Engine::Config engine_config(const Napi::Object& options);
+SamplerType sampler_type(Napi::Env env, const std::string& name);
+WeightSet weight_set(Napi::Env env, const std::string& name);
 TimestepSpacing timestep_spacing(Napi::Env env, const std::string& name);
 
-// A copy of the numbers as a new array that JS owns.
+// A copy of the numbers as a new array that JS owns. Throws std::bad_alloc.
 Napi::Float32Array float_array(Napi::Env env, const float* values, size_t count);
 Napi::Float64Array double_array(Napi::Env env, const std::vector<double>& values);
+Napi::Uint8Array byte_array(Napi::Env env, const std::vector<uint8_t>& values);
 
 }  // namespace ddpm

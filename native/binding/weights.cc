@@ -46,25 +46,28 @@ Weights::Weights(const Napi::CallbackInfo& info) : ObjectWrap(info) {
   }
   set_ = std::move(*info[0].As<Napi::External<ParameterSet>>().Data());
   info.This().As<Napi::Object>().TypeTag(&kWeightsTag);
+  Napi::MemoryManagement::AdjustExternalMemory(info.Env(), bytes());
 }
 
-float* Weights::place(Napi::Env env, const std::string& name, int64_t offset, int64_t count) const {
-  return guarded(env, [&] {
-    const ParameterSpec& spec = set_.layout()->spec(name);
-    if (offset < 0 || count < 0 || offset > spec.count || count > spec.count - offset) {
-      throw Error("ERR_NATIVE", name + ": elements " + std::to_string(offset) + " to " +
-                                    std::to_string(offset + count) + " are not within its " +
-                                    std::to_string(spec.count));
-    }
-    return set_.flat().mutable_data_ptr<float>() + spec.offset + offset;
-  });
+void Weights::Finalize(Napi::BasicEnv env) { Napi::MemoryManagement::AdjustExternalMemory(env, -bytes()); }
+
+int64_t Weights::bytes() const { return static_cast<int64_t>(set_.flat().nbytes()); }
+
+float* Weights::place(const std::string& name, int64_t offset, int64_t count) const {
+  const ParameterSpec& spec = set_.layout()->spec(name);
+  if (offset < 0 || count < 0 || offset > spec.count || count > spec.count - offset) {
+    throw Error("ERR_NATIVE", name + ": elements " + std::to_string(offset) + " to " + std::to_string(offset + count) +
+                                  " are not within its " + std::to_string(spec.count));
+  }
+  return set_.flat().mutable_data_ptr<float>() + spec.offset + offset;
 }
 
 Napi::Value Weights::read(const Napi::CallbackInfo& info) {
   const auto name = info[0].ToString().Utf8Value();
   const auto offset = info[1].ToNumber().Int64Value();
   const auto count = info[2].ToNumber().Int64Value();
-  return float_array(info.Env(), place(info.Env(), name, offset, count), static_cast<size_t>(count));
+  return guarded(info.Env(),
+                 [&] { return float_array(info.Env(), place(name, offset, count), static_cast<size_t>(count)); });
 }
 
 void Weights::write(const Napi::CallbackInfo& info) {
@@ -81,7 +84,7 @@ void Weights::write(const Napi::CallbackInfo& info) {
     const auto size = c10::elementSize(type);
     if (bytes.ByteLength() % size != 0) throw Error("ERR_NATIVE", name + ": part of an element was given");
     const auto count = static_cast<int64_t>(bytes.ByteLength() / size);
-    float* out = place(env, name, offset, count);
+    float* out = place(name, offset, count);
     // The bytes may lie unaligned, so they are copied before they are read as numbers.
     at::Tensor values = at::empty({count}, type);
     std::copy_n(bytes.Data(), bytes.ByteLength(), static_cast<uint8_t*>(values.mutable_data_ptr()));

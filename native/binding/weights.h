@@ -16,12 +16,15 @@ class Weights : public Napi::ObjectWrap<Weights> {
   static const ParameterSet& from(const Napi::Value& value);
 
   explicit Weights(const Napi::CallbackInfo& info);
+  void Finalize(Napi::BasicEnv env) override;
 
  private:
   Napi::Value read(const Napi::CallbackInfo& info);
   void write(const Napi::CallbackInfo& info);
   // Element `offset` of a parameter, with `count` elements from there on inside it.
-  float* place(Napi::Env env, const std::string& name, int64_t offset, int64_t count) const;
+  float* place(const std::string& name, int64_t offset, int64_t count) const;
+
+  int64_t bytes() const;
 
   ParameterSet set_;
 };

@@ -18,26 +18,9 @@
 #include "inference/frozen_network.h"
 #include "inference/sample_batcher.h"
 #include "training/trainer.h"
+#include "training/training_run.h"
 
 namespace ddpm {
-
-struct TrainProgress {
-  int64_t step = 0;
-  int64_t total_steps = 0;
-  double loss = 0;  // the mean over the steps since the last report
-  double learning_rate = 0;
-  double gradient_norm = 0;
-  double images_per_second = 0;
-  double eta_seconds = 0;
-  int64_t skipped_steps = 0;
-};
-
-struct TrainResult {
-  int64_t step = 0;
-  double loss = 0;  // the mean over the steps since the last report; NaN when there was nothing to do
-  int64_t skipped_steps = 0;
-  double seconds = 0;
-};
 
 // Whom to tell how work ended. Exactly one of the two is called, on the engine's thread.
 template <class Result>
@@ -47,22 +30,17 @@ struct Completion {
 };
 
 struct TrainRequest {
-  std::shared_ptr<const PixelStore> images;
-  std::vector<int64_t> labels;  // one an image, or empty
-  int64_t steps = 0;            // the total to reach
-  int64_t batch_size = 0;
-  int64_t gradient_accumulation = 1;
-  bool horizontal_flip = false;
-  int64_t progress_every = 1;
-  std::shared_ptr<const std::atomic<bool>> cancelled;
-  std::function<void(const TrainProgress&)> progress;  // may be empty
+  TrainOptions options;
+  std::shared_ptr<std::atomic<bool>> cancelled;
+  TrainingRun::ProgressFunction progress;
   Completion<TrainResult> completion;
 };
 
 enum class WeightSet { kRaw, kEma, kGradient };
 
 // A model with its optimizer and EMA, and the one thread that everything on them runs on. Any thread may ask for work;
-// short tasks and sampling are served between two training steps.
+// it begins in the order in which it was asked for. Training runs until its end, and all other work is served between
+// two of its steps.
 class Engine {
  public:
   struct Config {
@@ -81,18 +59,17 @@ class Engine {
   void train(std::shared_ptr<TrainRequest> request);
   void sample(std::shared_ptr<SampleRequest> request);
   // One optimizer update on given values, in `accumulation` passes.
-  void train_step(Batch batch, int64_t accumulation, std::shared_ptr<const std::atomic<bool>> cancelled,
+  void train_step(Batch batch, int64_t accumulation, std::shared_ptr<std::atomic<bool>> cancelled,
                   Completion<StepResult> completion);
   // The network's output: [n, out, H, W] on the CPU.
   void predict(at::Tensor x, std::vector<int64_t> t, std::vector<int64_t> labels, bool use_ema,
-               std::shared_ptr<const std::atomic<bool>> cancelled, Completion<at::Tensor> completion);
+               std::shared_ptr<std::atomic<bool>> cancelled, Completion<at::Tensor> completion);
   // A copy on the CPU.
-  void export_weights(WeightSet set, std::shared_ptr<const std::atomic<bool>> cancelled,
-                      Completion<ParameterSet> completion);
+  void export_weights(WeightSet set, std::shared_ptr<std::atomic<bool>> cancelled, Completion<ParameterSet> completion);
   // All zero, on the CPU: to be filled by the caller.
-  void create_weights(std::shared_ptr<const std::atomic<bool>> cancelled, Completion<ParameterSet> completion);
+  void create_weights(std::shared_ptr<std::atomic<bool>> cancelled, Completion<ParameterSet> completion);
   // Replaces the raw weights, the EMA, or both; the optimizer and the step count start afresh.
-  void import_weights(ParameterSet weights, bool raw, bool ema, std::shared_ptr<const std::atomic<bool>> cancelled,
+  void import_weights(ParameterSet weights, bool raw, bool ema, std::shared_ptr<std::atomic<bool>> cancelled,
                       Completion<bool> completion);
 
   // Takes no more work; calls `closed` on the engine's thread when what it has taken on has ended and its memory is
@@ -104,25 +81,33 @@ class Engine {
   void join();
 
  private:
+  // What the thread is asked to do: a piece of work, or the beginning of a training or of sampling.
   struct Task {
-    std::shared_ptr<const std::atomic<bool>> cancelled;
+    std::shared_ptr<std::atomic<bool>> cancelled;
     std::function<void()> run;
-    std::function<void(std::exception_ptr)> failed;
+    std::function<void(std::exception_ptr)> failed;  // called if run() throws or is never called
   };
-  struct Training;  // a run under way
+  struct Training {  // under way
+    std::shared_ptr<TrainRequest> request;
+    TrainingRun run;
+  };
 
+  void submit(Task task);
+  // A task whose whole result is what `work` returns.
   template <class Result>
-  void submit(std::shared_ptr<const std::atomic<bool>> cancelled, Completion<Result> completion,
+  void submit(std::shared_ptr<std::atomic<bool>> cancelled, Completion<Result> completion,
               std::function<Result()> work);
 
   void thread_main();
   void initialise();
+  bool take_incoming();  // waits for something to do; false when the thread has to end
   void run_tasks();
-  void begin_training();
+  void begin_training(const std::shared_ptr<TrainRequest>& request);
   void train_one_step();
   void serve_samples(double seconds);
   void abandon(const std::exception_ptr& reason);
-  bool take_incoming();  // false when the thread has to end
+  // Has stop() interrupt the work that polls this flag; null: none.
+  void now_doing(std::shared_ptr<std::atomic<bool>> cancelled);
 
   Trainer& trainer();
   std::shared_ptr<const FrozenNetwork> frozen(bool ema);
@@ -136,9 +121,8 @@ class Engine {
 
   std::mutex mutex_;  // guards what follows, up to the blank line
   std::condition_variable wake_;
-  std::deque<Task> incoming_tasks_;
-  std::deque<std::shared_ptr<SampleRequest>> incoming_samples_;
-  std::deque<std::shared_ptr<TrainRequest>> incoming_training_;
+  std::deque<Task> incoming_;
+  std::shared_ptr<std::atomic<bool>> in_hand_;  // the flag of the work that runs at the moment
   bool closing_ = false;
   std::vector<std::function<void()>> closed_;
   bool ended_ = false;
@@ -149,7 +133,6 @@ class Engine {
   std::unique_ptr<Trainer> trainer_;
   std::shared_ptr<FrozenNetwork> frozen_[2];  // of the raw weights and of the EMA
   std::deque<Task> tasks_;
-  std::deque<std::shared_ptr<TrainRequest>> training_requests_;
   std::unique_ptr<Training> training_;
   std::unique_ptr<SampleBatcher> batcher_;
 

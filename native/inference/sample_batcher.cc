@@ -20,6 +20,11 @@ constexpr size_t kMostNetworks = 2;
 SampleBatcher::SampleBatcher(const GaussianDiffusion& diffusion, const UNetConfig& unet, NetworkFunction network)
     : diffusion_(diffusion), unet_(unet), network_(std::move(network)) {}
 
+void SampleBatcher::add(std::shared_ptr<SampleRequest> request) {
+  waiting_.push_back(std::move(request));
+  admit();
+}
+
 void SampleBatcher::step(const std::atomic<bool>& stopping) {
   drop_cancelled();
   admit();

@@ -35,7 +35,7 @@ struct SampleResult {
 // One call of sample(): what is asked for and whom to tell. The functions are called on the batcher's thread.
 struct SampleRequest {
   SampleOptions options;
-  std::shared_ptr<const std::atomic<bool>> cancelled;
+  std::shared_ptr<std::atomic<bool>> cancelled;
   std::function<void(SampleResult)> done;
   std::function<void(std::exception_ptr)> failed;
   // Denoising steps finished and in all, counted over all images; may be empty.
@@ -52,7 +52,8 @@ class SampleBatcher {
 
   SampleBatcher(const GaussianDiffusion& diffusion, const UNetConfig& unet, NetworkFunction network);
 
-  void add(std::shared_ptr<SampleRequest> request) { waiting_.push_back(std::move(request)); }
+  // Begins it, with the weights as they are now, unless too many versions of the weights are in use.
+  void add(std::shared_ptr<SampleRequest> request);
   bool idle() const { return waiting_.empty() && active_.empty(); }
 
   // One network call for those whose turn it is. A failure is told to the requests that it concerns.

@@ -39,7 +39,7 @@ ResidualBlock::ResidualBlock(ParameterSource& source, const std::string& name, i
 
 at::Tensor ResidualBlock::operator()(const at::Tensor& x, const at::Tensor& embedding,
                                      const ForwardContext& context) const {
-  context.poll();
+  context.poll(x);
   at::Tensor h = conv1(at::silu(norm1(x)));                    // [B, out, H, W]
   h = h + time_emb_proj(embedding).unsqueeze(2).unsqueeze(3);  // + [B, out, 1, 1]
   h = at::silu(norm2(h));

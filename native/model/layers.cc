@@ -7,8 +7,13 @@
 
 namespace ddpm {
 
-void ForwardContext::poll() const {
-  if (cancelled != nullptr && cancelled->load(std::memory_order_relaxed)) throw Cancelled();
+void ForwardContext::poll(const at::Tensor& x) const {
+  if (cancelled == nullptr) return;
+  const auto check = [flag = cancelled] {
+    if (flag->load(std::memory_order_relaxed)) throw Cancelled();
+  };
+  check();
+  if (x.requires_grad()) x.register_hook([check](const at::Tensor&) { check(); });
 }
 
 Conv2d::Conv2d(ParameterSource& source, const std::string& name, int64_t in, int64_t out, int64_t kernel, Init init,

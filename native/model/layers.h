@@ -22,7 +22,8 @@ struct ForwardContext {
   const DropoutKey* dropout = nullptr;           // null when sampling: no dropout
   const std::atomic<bool>* cancelled = nullptr;  // polled between blocks; may be null
 
-  void poll() const;  // throws Cancelled
+  // Throws Cancelled, here or when the backward pass comes back to x. The flag has to live until then.
+  void poll(const at::Tensor& x) const;
 };
 
 struct Conv2d {

@@ -1,0 +1,80 @@
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <limits>
+#include <memory>
+#include <vector>
+
+#include "training/batch.h"
+#include "training/trainer.h"
+
+namespace ddpm {
+
+struct TrainOptions {
+  std::shared_ptr<const PixelStore> images;
+  std::vector<int64_t> labels;  // one an image, or empty
+  int64_t steps = 0;            // the total to reach, counted from the trainer's first update
+  int64_t batch_size = 0;
+  int64_t gradient_accumulation = 1;
+  bool horizontal_flip = false;
+  int64_t progress_every = 1;
+};
+
+struct TrainProgress {
+  int64_t step = 0;
+  int64_t total_steps = 0;
+  double loss = 0;  // the mean over the steps since the last report that had a finite one
+  double learning_rate = 0;
+  double gradient_norm = 0;
+  double images_per_second = 0;
+  double eta_seconds = 0;
+  int64_t skipped_steps = 0;
+};
+
+struct TrainResult {
+  int64_t step = 0;
+  double loss = 0;  // as last reported; NaN when there was nothing to do
+  int64_t skipped_steps = 0;
+  double seconds = 0;
+};
+
+// One call of train(): Algorithm 1 from where the trainer is to the step that is asked for, one update at a time, with
+// its pace, its reports and its patience with losses that are not finite.
+class TrainingRun {
+ public:
+  using ProgressFunction = std::function<void(const TrainProgress&)>;  // may be empty
+
+  TrainingRun(TrainOptions options, uint64_t seed, int64_t timesteps, ProgressFunction progress);
+
+  bool finished(int64_t step) const { return step >= options_.steps; }
+  // The next update. Throws Cancelled, with nothing changed; ERR_NON_FINITE after too many skipped updates in a row.
+  void step(Trainer& trainer, const std::atomic<bool>& cancelled);
+  TrainResult result(int64_t step) const;
+
+ private:
+  using Clock = std::chrono::steady_clock;
+
+  void count(const StepResult& result, int64_t step, const std::vector<int64_t>& timesteps);
+  void report(const StepResult& result, int64_t step);
+
+  TrainOptions options_;
+  BatchSource batches_;
+  ProgressFunction progress_;
+  Clock::time_point started_ = Clock::now();
+  double loss_ = std::numeric_limits<double>::quiet_NaN();  // as last reported
+  double seconds_a_step_ = 0;                               // smoothed over the reports
+  int64_t skipped_ = 0;
+  int64_t skipped_in_a_row_ = 0;
+
+  struct {
+    Clock::time_point begin = Clock::now();
+    int64_t steps = 0;
+    int64_t finite = 0;
+    double loss = 0;  // summed over the finite ones
+  } since_report_;
+};
+
+}  // namespace ddpm
