@@ -128,7 +128,7 @@ async function main() {
  */
 async function train(ddpm, dataset) {
   const line = progressLine();
-  const stop = AbortSignal.timeout(trainingSeconds * 1000);
+  const stop = AbortSignal.timeout(Math.round(trainingSeconds * 1000));
   const started = Date.now();
   let loss = NaN;
   try {
