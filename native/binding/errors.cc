@@ -1,6 +1,10 @@
 #include "binding/errors.h"
 
 #include <c10/util/Exception.h>
+#if __has_include(<oneapi/dnnl/dnnl.hpp>)
+#include <oneapi/dnnl/dnnl.hpp>
+#define DDPM_HAS_ONEDNN
+#endif
 
 #include <new>
 
@@ -10,7 +14,11 @@ namespace ddpm {
 namespace {
 
 constexpr const char* kOutOfMemory =
-    "Not enough memory for this work: lower batchSize, or choose a smaller network or image";
+    "Not enough memory for this work: lower batchSize, ask for fewer images, or choose a smaller network or image";
+
+Failure out_of_memory(const std::string& reason) {
+  return {"ERR_OUT_OF_MEMORY", std::string(kOutOfMemory) + " (" + reason + ")"};
+}
 
 }  // namespace
 
@@ -22,15 +30,20 @@ Failure describe(const std::exception_ptr& error) {
   } catch (const std::bad_alloc&) {
     return {"ERR_OUT_OF_MEMORY", kOutOfMemory};
   } catch (const c10::OutOfMemoryError& full) {
-    return {"ERR_OUT_OF_MEMORY", std::string(kOutOfMemory) + " (" + full.what_without_backtrace() + ")"};
+    return out_of_memory(full.what_without_backtrace());
   } catch (const c10::Error& torch) {
     const std::string what = torch.what_without_backtrace();
     // LibTorch's CPU allocator fails with a plain error of this text.
     if (what.find("not enough memory") != std::string::npos ||
         what.find("can't allocate memory") != std::string::npos) {
-      return {"ERR_OUT_OF_MEMORY", std::string(kOutOfMemory) + " (" + what + ")"};
+      return out_of_memory(what);
     }
     return {"ERR_NATIVE", what};
+#if defined(DDPM_HAS_ONEDNN)
+  } catch (const dnnl::error& kernel) {
+    if (kernel.status == dnnl_out_of_memory) return out_of_memory(kernel.what());
+    return {"ERR_NATIVE", kernel.what()};
+#endif
   } catch (const std::exception& other) {
     return {"ERR_NATIVE", other.what()};
   } catch (...) {

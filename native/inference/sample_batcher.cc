@@ -44,19 +44,24 @@ void SampleBatcher::step(const std::atomic<bool>& stopping) {
   try {
     advance(deal_slots(turn), *turn, stopping);
   } catch (...) {
-    const auto reason = std::current_exception();
-    std::deque<Active> kept;
-    for (auto& active : active_) {
-      if (active.network.get() == turn) {
-        active.request->failed(reason);
-      } else {
-        kept.push_back(std::move(active));
-      }
-    }
-    active_ = std::move(kept);
+    fail_largest(turn, std::current_exception());
     return;
   }
   settle(turn);
+}
+
+// A call fails for want of memory, as a rule, and is as large as the largest batch size makes it. Those that asked for
+// that size are told; the others have not moved, and go on without them.
+void SampleBatcher::fail_largest(const FrozenNetwork* network, const std::exception_ptr& reason) {
+  int64_t largest = 0;
+  for (const auto& active : active_) {
+    if (active.network.get() == network) largest = std::max(largest, active.request->options.batch_size);
+  }
+  std::erase_if(active_, [&](auto& active) {
+    if (active.network.get() != network || active.request->options.batch_size < largest) return false;
+    active.request->failed(reason);
+    return true;
+  });
 }
 
 void SampleBatcher::fail_all(const std::exception_ptr& reason) {

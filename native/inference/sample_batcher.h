@@ -91,6 +91,7 @@ class SampleBatcher {
   void advance(const std::vector<Slot>& slots, const FrozenNetwork& network, const std::atomic<bool>& stopping);
   void finish(Active& active, const Lane& lane) const;
   void settle(const FrozenNetwork* network);
+  void fail_largest(const FrozenNetwork* network, const std::exception_ptr& reason);
 
   const GaussianDiffusion& diffusion_;
   UNetConfig unet_;

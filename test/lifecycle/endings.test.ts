@@ -1,0 +1,24 @@
+/** Processes and worker threads end as they must while models are at work in them. `npm run stress` does it 50 times. */
+import { spawnSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { childEnvironment, root } from './programs';
+
+interface Scenario {
+  name: string;
+  /** With a model of 35.7M parameters. */
+  large?: boolean;
+}
+
+const scenarios = JSON.parse(readFileSync(join(__dirname, 'scenarios.json'), 'utf8')) as Scenario[];
+
+test.each(scenarios.filter(({ large }) => !large).map(({ name }) => name))('%s', (name) => {
+  const stress = join(root, 'scripts', 'stress.mjs');
+  const only = `^${name.replaceAll('.', '\\.')}$`;
+  const { status, stdout, stderr } = spawnSync(process.execPath, [stress, '--repeats', '1', '--only', only], {
+    env: childEnvironment(),
+    encoding: 'utf8',
+  });
+  expect(stdout + stderr).toMatch(/^ok /);
+  expect(status).toBe(0);
+});

@@ -1,0 +1,91 @@
+// How a process ends while models are at work. argv: the model, the work, the ending.
+const { mkdtempSync, rmSync } = require('node:fs');
+const { tmpdir } = require('node:os');
+const { join } = require('node:path');
+const { Ddpm, configs, images, once } = require('./common.cjs');
+
+const [model, work, ending] = process.argv.slice(2);
+const config = configs[model];
+const endless = 1e9;
+
+const endings = {
+  exit: () => process.exit(7),
+  throw: () => {
+    throw new Error('thrown on purpose');
+  },
+  reject: () => {
+    Promise.reject(new Error('rejected on purpose'));
+  },
+  SIGTERM: () => process.kill(process.pid, 'SIGTERM'),
+  SIGINT: () => process.kill(process.pid, 'SIGINT'),
+  // What Node does when nothing is left to do: nothing to be done here.
+  natural: () => {},
+};
+const end = endings[ending];
+
+const works = {
+  async train() {
+    await new Ddpm(config).train(await images(config), { steps: endless, batchSize: 2, onProgress: once(end) });
+  },
+  async sample() {
+    await new Ddpm(config).sample(2, { onProgress: once(end) });
+  },
+  async everything() {
+    const dataset = await images(config);
+    const onProgress = once(end);
+    for (const ddpm of [new Ddpm(config), new Ddpm(config)]) {
+      ddpm.train(dataset, { steps: endless, batchSize: 2 });
+      for (let i = 0; i < 3; i++) ddpm.sample(2, { onProgress });
+      ddpm.predictNoise(new Float32Array(config.image.channels * 64 * (model === 'tiny' ? 1 : 16)), 3);
+    }
+  },
+  async callback() {
+    await new Ddpm(config).train(await images(config), { steps: endless, batchSize: 2, onProgress: end });
+  },
+  async start() {
+    new Ddpm(config);
+    end();
+  },
+  async save() {
+    await withFolder(async (folder) => {
+      setTimeout(end, 20 * Math.random());
+      const ddpm = new Ddpm(config);
+      for (;;) await ddpm.save(folder);
+    });
+  },
+  async load() {
+    await withFolder(async (folder) => {
+      await new Ddpm(config).save(folder);
+      setTimeout(end, 20 * Math.random());
+      for (;;) await Ddpm.load(folder);
+    });
+  },
+
+  // To go with a natural end.
+  async finish() {
+    const ddpm = new Ddpm(config);
+    await ddpm.train(await images(config), { steps: 3, batchSize: 2 });
+    console.log((await ddpm.sample(1, { steps: 2 })).count);
+  },
+  async disposed() {
+    const ddpm = new Ddpm(config);
+    console.log((await ddpm.sample(1, { steps: 2 })).count);
+    await ddpm.dispose();
+  },
+  async pending() {
+    const ddpm = new Ddpm(config);
+    ddpm.sample(1, { steps: 50 }).then((pictures) => console.log(pictures.count));
+    ddpm.dispose();
+  },
+  async unused() {
+    new Ddpm(config);
+  },
+};
+
+async function withFolder(use) {
+  const folder = mkdtempSync(join(tmpdir(), 'ddpm-ending-'));
+  process.on('exit', () => rmSync(folder, { recursive: true, force: true }));
+  await use(folder);
+}
+
+works[work]();
