@@ -9,7 +9,8 @@ import { root, runNode, temporaryFolder } from './helpers';
 function freshPackage({ installed = false } = {}): string {
   const folder = join(temporaryFolder(), ...(installed ? ['node_modules'] : []), 'ddpm-node');
   mkdirSync(folder, { recursive: true });
-  for (const name of ['index.js', 'package.json', 'scripts']) cpSync(join(root, name), join(folder, name), { recursive: true });
+  for (const name of ['index.js', 'package.json', 'scripts'])
+    cpSync(join(root, name), join(folder, name), { recursive: true });
   symlinkSync(join(root, 'node_modules'), join(folder, 'node_modules'), 'junction');
   return folder;
 }
