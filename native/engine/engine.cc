@@ -99,7 +99,7 @@ void Engine::close(std::function<void()> closed) {
 void Engine::submit(Task task) {
   {
     const std::lock_guard lock(mutex_);
-    if (!closing_) {
+    if (!closing_ && !stopping_) {
       incoming_.push_back(std::move(task));
       wake_.notify_all();
       return;

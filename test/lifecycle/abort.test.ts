@@ -76,10 +76,12 @@ test('in the middle of a step: within it, with nothing changed', async () => {
     const controller = new AbortController();
     const ended = ddpm.train(dataset, { ...options, signal: controller.signal }).catch((thrown) => thrown);
     await sleep(1000 * part * secondsAStep);
+    // The first step may have been a slow one, and others done by now: what counts is how many end after the abort.
+    const step = ddpm.step;
     controller.abort('enough');
     expect(await ended).toMatchObject(aborted);
+    expect(ddpm.step - step).toBeLessThanOrEqual(1);
   }
-  expect(ddpm.step).toBeLessThan(4);
   if (ddpm.step === 1) expect(sameParameters(await valuesOf(ddpm, 'raw'), before)).toBe(true);
   await isUsable();
 });
