@@ -254,7 +254,10 @@ Napi::Value Model::import_weights(const Napi::CallbackInfo& info) {
 Napi::Value Model::dispose(const Napi::CallbackInfo& info) {
   report_memory(info.Env(), 0);
   const Operation operation(info.Env(), info.This().As<Napi::Object>());
-  const auto completion = operation.completion<bool>([](Napi::Env js, bool&&) { return js.Undefined(); });
+  const auto completion = operation.completion<bool>([this](Napi::Env js, bool&&) {
+    engine_->join();  // the thread has told of its end: nothing is left to wait for but that
+    return js.Undefined();
+  });
   engine_->close([completion] { completion.done(true); });
   return operation.promise();
 }

@@ -1,4 +1,5 @@
 /** An AbortSignal ends work at once, with an AbortError, and leaves the model as it was between two steps. */
+import { getEventListeners } from 'node:events';
 import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -6,6 +7,7 @@ import { setImmediate, setTimeout as sleep } from 'node:timers/promises';
 import { type Dataset, Ddpm, type SampleOptions, type TrainOptions } from '../../lib';
 import { randomImages } from '../model/datasets';
 import { sameParameters, small, valuesOf } from '../model/models';
+import { largestDifference } from '../model/numbers';
 
 /** Wide enough for a step to take some time. */
 const config = { ...small, unet: { ...small.unet, channels: 64 } };
@@ -115,22 +117,20 @@ test('one of several calls: the others go on', async () => {
   ];
   const [first, second, third] = await Promise.allSettled(calls);
   expect(second).toMatchObject({ status: 'rejected', reason: aborted });
-  for (const call of [first, third]) expect(call).toMatchObject({ status: 'fulfilled', value: { count: 2 } });
-  if (first.status === 'fulfilled') expect(first.value.data).toHaveLength(alone.data.length);
+  for (const call of [first, third]) {
+    if (call.status === 'rejected') throw call.reason;
+    // To one level: the number of images that go through the network together changes the order of its sums.
+    expect(largestDifference(call.value.data, alone.data)).toBeLessThanOrEqual(1);
+  }
 });
 
-test('one signal for many calls: no warning of a leak', async () => {
-  const warnings: Error[] = [];
-  const listen = (warning: Error) => warnings.push(warning);
-  process.on('warning', listen);
+test('one signal for many calls: one listener, where Node warns of a leak from the eleventh on', async () => {
   const controller = new AbortController();
   const calls = Array.from({ length: 30 }, () => ddpm.sample(1, { ...sample, signal: controller.signal }));
   const ended = Promise.allSettled(calls);
-  await sleep(20);
+  expect(getEventListeners(controller.signal, 'abort')).toHaveLength(1);
   controller.abort('enough');
   for (const call of await ended) expect(call).toMatchObject({ status: 'rejected', reason: aborted });
-  process.off('warning', listen);
-  expect(warnings).toEqual([]);
 });
 
 test('a signal that fires after the end does nothing', async () => {
