@@ -103,7 +103,16 @@ export interface NativeTrainOptions {
   gradientAccumulation: number;
   horizontalFlip: boolean;
   progressEvery: number;
+  /** Updates in a row that are not finite, after which training gives up. */
+  maxNonFinite: number;
+  /** Steps from one checkpoint to the next; 0 for none. */
+  checkpointEvery: number;
   onProgress?: (progress: NativeTrainProgress) => void;
+  /**
+   * Gets a copy of the state when a checkpoint is due, or the reason why none could be made. The next is not made before
+   * this one is released.
+   */
+  onCheckpoint?: (state: NativeTrainingState | Error) => void;
 }
 
 export interface NativeTrainResult {
@@ -163,6 +172,39 @@ export interface NativeWeights {
   write(name: string, offset: number, bytes: Uint8Array, dtype: 'F32' | 'F16' | 'BF16' | 'F64'): void;
 }
 
+/** The sets of values that training carries from one update to the next. */
+export type NativeStateSet = 'raw' | 'ema' | 'firstMoment' | 'secondMoment';
+
+/** Where a training is; one field for each of `TrainingCounters` in native/training/training_state.h. */
+export interface NativeTrainingCounters {
+  /** Updates, those left out included. */
+  step: number;
+  /** Updates made: of Adam and of the moving average. */
+  updates: number;
+  /** The position in the data order. */
+  imagesSeen: number;
+  /** Updates left out since the last one made. */
+  skippedInARow: number;
+  /** Updates since the last report whose loss was finite, and the sum of those losses. */
+  unreportedLosses: number;
+  unreportedLoss: number;
+}
+
+/** A host copy of the state of a training, moved in pieces as {@link NativeWeights} are. */
+export interface NativeTrainingState {
+  readonly counters: NativeTrainingCounters;
+  read(set: NativeStateSet, name: string, offset: number, count: number): Float32Array;
+  write(
+    set: NativeStateSet,
+    name: string,
+    offset: number,
+    bytes: Uint8Array,
+    dtype: 'F32' | 'F16' | 'BF16' | 'F64',
+  ): void;
+  /** Gives the memory back; nothing can be read any more. */
+  release(): void;
+}
+
 /** Model, optimizer and EMA; each instance has a thread of its own. */
 export interface NativeModel {
   /** The device in use: 'cpu' or 'cuda:N'. */
@@ -182,6 +224,12 @@ export interface NativeModel {
   createWeights(): NativeOperation<NativeWeights>;
   /** Replaces the named sets; optimizer moments and the step count start afresh. */
   importWeights(weights: NativeWeights, sets: ('raw' | 'ema')[]): NativeOperation<void>;
+  /** A copy of the state of training as it stands between two steps. */
+  exportState(): NativeOperation<NativeTrainingState>;
+  /** An empty (zero) state, to be filled and imported. */
+  createState(): NativeOperation<NativeTrainingState>;
+  /** Goes on from a state. */
+  importState(state: NativeTrainingState, counters: NativeTrainingCounters): NativeOperation<void>;
   /** Refuses new work from now on; resolves when what is running has ended and memory is given back. */
   dispose(): Promise<void>;
 }

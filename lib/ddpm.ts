@@ -1,5 +1,14 @@
-import { type NativeModel, type NativeTrainResult, native } from './binding';
+import { type NativeModel, native } from './binding';
 import { loadWeights, readModelFolder, saveModelFolder } from './checkpoint';
+import {
+  configChanges,
+  fromNewest,
+  loadState,
+  PeriodicCheckpoints,
+  type TrainingRecord,
+  trainingChanges,
+  writeCheckpoint,
+} from './checkpoint/state';
 import { pacer } from './concurrency';
 import {
   type DdpmConfig,
@@ -8,26 +17,33 @@ import {
   type ParametersOptions,
   type PredictOptions,
   type ResolvedConfig,
+  type ResumeOptions,
   requireFixedVariance,
   resolveConfig,
   resolveLoadOptions,
   resolveParametersOptions,
   resolvePredictOptions,
+  resolveResumeOptions,
   resolveSampleOptions,
+  resolveSaveCheckpointOptions,
   resolveSaveOptions,
   resolveTrainOptions,
   resolveTrainStepOptions,
   type SampleOptions,
+  type SaveCheckpointOptions,
+  type SavedCheckpoint,
   type SaveOptions,
   type TrainOptions,
   type TrainStepOptions,
 } from './config';
 import { type Dataset, pixelsOf } from './datasets';
+import { fingerprintOf } from './datasets/fingerprint';
 import { Diffusion } from './diffusion';
 import { AbortError, DdpmError, throwIfAborted } from './errors';
 import { Images } from './images';
 import { callNative, errorOf, runNative } from './operation';
 import type { Tensor, TensorLike, Timesteps } from './tensor';
+import { warn } from './warn';
 
 /** How many weights are copied before other work may get its turn. */
 const VALUES_A_COPY = 2 ** 18;
@@ -38,10 +54,12 @@ export interface TrainResult {
   step: number;
   /** Mean loss of the steps since the last report of progress before the end; NaN when there was nothing to do. */
   loss: number;
-  /** Updates left out since a loss or a gradient was not finite. */
+  /** Updates left out since the model's first, because a loss or a gradient was not finite. */
   skippedSteps: number;
   /** How long it took. */
   seconds: number;
+  /** The folder of the checkpoint that was saved last by this call; undefined where there is none. */
+  checkpoint?: string;
 }
 
 /** What one optimizer step reports. */
@@ -69,6 +87,9 @@ export class Ddpm {
 
   readonly #native: NativeModel;
   readonly #parameters: { name: string; shape: number[] }[];
+  /** What the last `train()` was asked for; the next one of a resumed model is held against it. */
+  #training: Promise<TrainingRecord> | undefined;
+  #resumed = false;
   #disposed: Promise<void> | undefined;
 
   /**
@@ -105,12 +126,50 @@ export class Ddpm {
         await loadWeights(weights, ddpm.#native, signal);
       } catch (error) {
         void ddpm.dispose();
-        throw error instanceof DdpmError || error instanceof AbortError ? error : errorOf(error, signal);
+        throw ownError(error, signal);
       }
       return ddpm;
     } finally {
       await weights.close();
     }
+  }
+
+  /**
+   * The model of a checkpoint, to go on training as if it had never stopped: `train()` is called like the first time, and
+   * on the same machine and build gives the same weights, bit for bit. The newest whole checkpoint of the folder is taken;
+   * for each damaged one before it a warning (`DDPM_CHECKPOINT_DAMAGED`) names the file. Settings that are not as they
+   * were are told of in a warning too (`DDPM_RESUME_CHANGED`).
+   *
+   * @param directory The folder that checkpoints are kept in, or one of them.
+   * @param options What to set otherwise: `device`, `precision`, `optimizer`, `ema`; and `ifNone`, the configuration of a new
+   *   model where there is no checkpoint yet.
+   * @throws {DdpmError} `ERR_CHECKPOINT`: there is no checkpoint, or none is whole (all that is wrong is listed);
+   *   `ERR_CONFIG`: a wrong option; `ERR_IO`. {@link AbortError} when the signal fires.
+   */
+  static async resume(directory: string, options?: ResumeOptions): Promise<Ddpm> {
+    const { signal, ifNone, ...overrides } = resolveResumeOptions(directory, options);
+    throwIfAborted(signal);
+    const resumed = await fromNewest(
+      directory,
+      async (checkpoint) => {
+        const { config, training } = checkpoint.manifest;
+        const ddpm = new Ddpm(withOverrides(config, overrides));
+        try {
+          await loadState(checkpoint, ddpm.#native, signal);
+        } catch (error) {
+          void ddpm.dispose();
+          throw ownError(error, signal);
+        }
+        if (training) ddpm.#training = Promise.resolve(training);
+        ddpm.#resumed = training !== null;
+        tellChanges(`${checkpoint.folder}: goes on with other settings`, configChanges(config, ddpm.config));
+        return ddpm;
+      },
+      signal,
+    );
+    if (resumed) return resumed;
+    if (ifNone) return new Ddpm(withOverrides(ifNone, overrides));
+    throw new DdpmError('ERR_CHECKPOINT', `${directory}: there is no checkpoint in it`);
   }
 
   /** The device in use: 'cpu' or 'cuda:N'. */
@@ -127,21 +186,55 @@ export class Ddpm {
    * Trains (Algorithm 1) until {@link step} is `options.steps`, on a thread of its own. Sampling, prediction and saving
    * are served between two steps meanwhile, and change nothing in the training.
    *
-   * @throws {DdpmError} `ERR_CONFIG`; `ERR_DATASET`: the images or labels do not fit the model; `ERR_BUSY`: a training of
-   *   this model is under way; `ERR_NON_FINITE`: ten losses or gradients in a row were not finite (the weights are those
-   *   of the last good step); `ERR_OUT_OF_MEMORY`; `ERR_DISPOSED`. {@link AbortError} within one step of the signal.
+   * With `checkpoint`, the state of training is saved as it goes and at the end, while training does not wait for the disk.
+   * A resumed model's first training is held against what it was asked for before: other images are refused unless
+   * `datasetChange` accepts them, and other options are told of in a warning.
+   *
+   * @throws {DdpmError} `ERR_CONFIG`; `ERR_DATASET`: the images or labels do not fit the model, or are not those of the
+   *   checkpoint; `ERR_BUSY`: a training of this model is under way; `ERR_NON_FINITE`: `maxNonFinite` losses or gradients
+   *   in a row were not finite (the weights are those of the last good step; the message names the step, the timesteps and,
+   *   where one image is at fault, that image); `ERR_OUT_OF_MEMORY`; `ERR_DISPOSED`. {@link AbortError} within one step of
+   *   the signal.
    */
   async train(dataset: Dataset, options: TrainOptions): Promise<TrainResult> {
     this.#requireAlive();
     const pixels = pixelsOf(dataset);
-    const { signal, onProgress, ...resolved } = resolveTrainOptions(options, dataset.count);
+    const { signal, onProgress, checkpoint, datasetChange, ...resolved } = resolveTrainOptions(options, dataset.count);
     requireFixedVariance(this.config, 'training');
     const labels = this.#labelsFor(dataset);
-    return runNative<NativeTrainResult>(
+    const training = this.#recordOf(dataset, resolved);
+    training.catch(() => {}); // whoever needs it hears of it
+    const before = this.#training;
+    if (this.#resumed) await this.#checkResumed(await training, datasetChange);
+    return runNative<TrainResult>(
       this.train,
-      (guard) => this.#native.train({ ...resolved, dataset: pixels, labels, onProgress: guard(onProgress) }),
+      (guard) => {
+        const checkpoints =
+          checkpoint &&
+          new PeriodicCheckpoints(
+            { ...checkpoint, onSave: guard(checkpoint.onSave), onError: guard(checkpoint.onError) },
+            { config: this.config, parameters: this.#parameters, model: this.#native, training, signal },
+          );
+        const report = guard(onProgress);
+        const operation = this.#native.train({
+          ...resolved,
+          dataset: pixels,
+          labels,
+          checkpointEvery: checkpoint?.every ?? 0,
+          onCheckpoint: checkpoints && ((state) => checkpoints.save(state)),
+          onProgress: (progress) => {
+            if (checkpoints) checkpoints.loss = progress.loss;
+            report?.(progress);
+          },
+        });
+        this.#training = training;
+        return checkpoints ? checkpoints.around(operation) : operation;
+      },
       signal,
-    );
+    ).catch((error: unknown) => {
+      if (error instanceof DdpmError && error.code === 'ERR_BUSY') this.#training = before;
+      throw namingFile(error, dataset);
+    });
   }
 
   /**
@@ -233,6 +326,28 @@ export class Ddpm {
   }
 
   /**
+   * Saves all that training needs to go on, for {@link resume}, as a folder of its own in `directory`: both sets of weights,
+   * Adam's moments, the step and the position in the data order, and the configuration. That folder is a saved model too,
+   * for {@link load} and for diffusers. While `train()` runs, the state is that between two of its steps, and training goes
+   * on while it is written.
+   *
+   * @throws {DdpmError} `ERR_CONFIG`; `ERR_IO`, with the system's reason: no room, say; `ERR_NON_FINITE`: a weight is NaN or
+   *   infinite; `ERR_OUT_OF_MEMORY`; `ERR_DISPOSED`. {@link AbortError}. In each case the folder is as before.
+   */
+  async saveCheckpoint(directory: string, options?: SaveCheckpointOptions): Promise<SavedCheckpoint> {
+    this.#requireAlive();
+    const { keep, metric = null, signal } = resolveSaveCheckpointOptions(directory, options);
+    const state = await runNative(this.saveCheckpoint, () => this.#native.exportState(), signal);
+    try {
+      const training = (await this.#training) ?? null;
+      const contents = { config: this.config, parameters: this.#parameters, state, training, metric };
+      return await writeCheckpoint(directory, contents, { keep, signal });
+    } finally {
+      state.release();
+    }
+  }
+
+  /**
    * Takes no more work, and gives the memory back when what is under way has ended: that is when the promise resolves.
    * May be called again.
    */
@@ -253,6 +368,19 @@ export class Ddpm {
 
   #requireAlive(): void {
     if (this.#disposed) throw new DdpmError('ERR_DISPOSED', 'This model was disposed of: make or load another');
+  }
+
+  /** What a training is asked for, as a checkpoint records it. */
+  async #recordOf(dataset: Dataset, options: Omit<TrainingRecord, 'dataset'>): Promise<TrainingRecord> {
+    const { steps, batchSize, gradientAccumulation, horizontalFlip } = options;
+    return { steps, batchSize, gradientAccumulation, horizontalFlip, dataset: await fingerprintOf(dataset) };
+  }
+
+  /** Holds the first training of a resumed model against the one before. */
+  async #checkResumed(training: TrainingRecord, datasetChange: 'refuse' | 'accept'): Promise<void> {
+    const before = await this.#training;
+    if (before) tellChanges('Training goes on with other settings', trainingChanges(before, training, datasetChange));
+    this.#resumed = false;
   }
 
   /** Checks that a data set fits this model; gives the labels that the network is to be told. */
@@ -292,10 +420,34 @@ function checkedFolderConfig(directory: string, config: DdpmConfig, overrides: P
     if (!(error instanceof DdpmError)) throw error;
     throw new DdpmError('ERR_CHECKPOINT', `${directory}: ${error.message}`, { cause: error });
   }
+  return withOverrides(config, overrides);
+}
+
+function withOverrides(config: DdpmConfig, overrides: Partial<DdpmConfig>): DdpmConfig {
   return {
     ...config,
     ...overrides,
     optimizer: { ...config.optimizer, ...overrides.optimizer },
     ema: { ...config.ema, ...overrides.ema },
   };
+}
+
+/** What went wrong while weights were loaded, as this package's own error. */
+function ownError(error: unknown, signal: AbortSignal | undefined): Error {
+  return error instanceof DdpmError || error instanceof AbortError ? error : errorOf(error, signal);
+}
+
+function tellChanges(what: string, changes: readonly string[]): void {
+  if (changes.length > 0) warn('DDPM_RESUME_CHANGED', [`${what}:`, ...changes].join('\n  '));
+}
+
+/** The native side knows images by their number; says which file it is, where the images are files. */
+function namingFile(error: unknown, dataset: Dataset): unknown {
+  if (!(error instanceof DdpmError)) return error;
+  const { image } = Object(error.cause) as { image?: number };
+  if (image === undefined || dataset.sources === undefined) return error;
+  const message = `${error.message}. Image ${image} of the data set is ${dataset.sources[image]}`;
+  const named = new DdpmError(error.code, message, { cause: error.cause });
+  named.stack = error.stack?.replace(error.message, message);
+  return named;
 }

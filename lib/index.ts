@@ -1,5 +1,7 @@
 /** The public face of the package: exports only. */
 export {
+  type CheckpointDue,
+  type CheckpointOptions,
   type ClassLabels,
   type DdpmConfig,
   type Device,
@@ -16,8 +18,11 @@ export {
   presets,
   type RectangularImageOptions,
   type ResolvedConfig,
+  type ResumeOptions,
   type SampleOptions,
   type SampleProgress,
+  type SaveCheckpointOptions,
+  type SavedCheckpoint,
   type SaveOptions,
   type SquareImageOptions,
   type TrainOptions,

@@ -3,13 +3,12 @@ import { readdir, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { NativeModel } from '../binding';
 import type { DdpmConfig } from '../config';
-import { DdpmError, throwIfAborted } from '../errors';
+import { DdpmError } from '../errors';
 import { interruptedWrites } from '../files/atomic';
 import { isMissing, readError } from '../files/errors';
 import { checkModelIndex, configFromDiffusers } from './diffusersConfig';
-import { bytesPerElement, type FloatDtype, firstNonFinite } from './dtypes';
+import { fillFrom } from './fill';
 import { readJsonObject } from './json';
-import { matchParameters } from './keys';
 import { isWeightsFile, layout } from './layout';
 import { configFromNodeFile, type NodeConfig } from './nodeConfig';
 import { SafetensorsFile, type TensorSource } from './safetensors';
@@ -60,26 +59,8 @@ export async function loadWeights(
   model: Pick<NativeModel, 'parameters' | 'createWeights' | 'importWeights'>,
   signal?: AbortSignal,
 ): Promise<void> {
-  const matched = matchParameters(model.parameters(), source);
   const weights = await model.createWeights().promise;
-  for (const [name, tensor] of matched) {
-    // matchParameters lets no other types through.
-    const dtype = tensor.dtype as FloatDtype;
-    let offset = 0;
-    for await (const bytes of source.chunks(tensor.name)) {
-      throwIfAborted(signal);
-      const wrong = firstNonFinite(bytes, dtype);
-      if (wrong >= 0) {
-        const place = `tensor '${tensor.name}', element ${offset + wrong}`;
-        throw new DdpmError(
-          'ERR_CHECKPOINT',
-          `${source.path}: ${place}: expected a finite number, got NaN or an infinity`,
-        );
-      }
-      weights.write(name, offset, bytes, dtype);
-      offset += bytes.length / bytesPerElement[dtype];
-    }
-  }
+  await fillFrom(source, model.parameters(), (...piece) => weights.write(...piece), signal);
   await model.importWeights(weights, ['raw', 'ema']).promise;
 }
 

@@ -4,7 +4,7 @@ import { dirname, join } from 'node:path';
 import type { NativeWeights } from '../binding';
 import type { ResolvedConfig } from '../config';
 import { DdpmError } from '../errors';
-import { replaceFiles } from '../files/atomic';
+import { type FileToWrite, replaceFiles } from '../files/atomic';
 import { isMissing } from '../files/errors';
 import { diffusersFiles } from './diffusersConfig';
 import { firstNonFinite } from './dtypes';
@@ -32,20 +32,24 @@ export async function saveModelFolder(
   options: { signal?: AbortSignal } = {},
 ): Promise<void> {
   const { signal } = options;
-  const { index, unetConfig, schedulerConfig } = diffusersFiles(model.config);
   const tensors = model.parameters.map((parameter) => tensorOf(parameter, model.weights));
+  await replaceFiles(folder, modelFiles({ config: model.config, tensors }, signal), { stale: otherWeights, signal });
+}
+
+/** The files of a model in the order in which they come into place, its entry last. */
+export function modelFiles(
+  { config, tensors }: { config: ResolvedConfig; tensors: readonly TensorToWrite[] },
+  signal?: AbortSignal,
+): FileToWrite[] {
+  const { index, unetConfig, schedulerConfig } = diffusersFiles(config);
   const json = (path: string, value: JsonObject) => ({ path, write: (to: string) => writeJson(to, value) });
-  await replaceFiles(
-    folder,
-    [
-      { path: layout.weights, write: (to) => writeSafetensors(to, tensors, { signal }) },
-      json(layout.nodeConfig, nodeFile(model.config)),
-      json(layout.schedulerConfig, schedulerConfig),
-      json(layout.unetConfig, unetConfig),
-      json(layout.index, index),
-    ],
-    { stale: otherWeights, signal },
-  );
+  return [
+    { path: layout.weights, write: (to) => writeSafetensors(to, tensors, { signal }) },
+    json(layout.nodeConfig, nodeFile(config)),
+    json(layout.schedulerConfig, schedulerConfig),
+    json(layout.unetConfig, unetConfig),
+    json(layout.index, index),
+  ];
 }
 
 /** Weights of an older model in other files than ours: left behind, diffusers could take them for the new model's. */
@@ -58,14 +62,16 @@ async function otherWeights(folder: string): Promise<string[]> {
   return paths.filter((path) => path !== layout.weights);
 }
 
-function tensorOf(
+/** A parameter's values as a tensor of a file; NaN and infinities are refused as they turn up. */
+export function tensorOf(
   { name, shape }: { readonly name: string; readonly shape: readonly number[] },
   weights: Pick<NativeWeights, 'read'>,
+  nameInFile = name,
 ): TensorToWrite {
   const count = shape.reduce((product, dimension) => product * dimension, 1);
   const step = CHUNK_BYTES / Float32Array.BYTES_PER_ELEMENT;
   return {
-    name,
+    name: nameInFile,
     dtype: 'F32',
     shape,
     *chunks() {
@@ -74,7 +80,7 @@ function tensorOf(
         const bytes = new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
         const wrong = firstNonFinite(bytes, 'F32');
         if (wrong >= 0) {
-          const place = `parameter '${name}', element ${offset + wrong}`;
+          const place = `parameter '${nameInFile}', element ${offset + wrong}`;
           throw new DdpmError(
             'ERR_NON_FINITE',
             `${place}: expected a finite number, got ${values[wrong]}; nothing was saved`,

@@ -4,6 +4,7 @@
  */
 import { deepFreeze } from './freeze';
 import type {
+  CheckpointOptions,
   DdpmConfig,
   DiffusionOptions,
   EmaOptions,
@@ -61,11 +62,20 @@ export const modelDefaults: Required<Pick<DdpmConfig, 'device' | 'precision' | '
   seed: 0,
 });
 
-export const trainDefaults: Required<Omit<TrainOptions, 'steps' | 'onProgress' | 'signal'>> = deepFreeze({
-  batchSize: 128,
-  horizontalFlip: false,
-  gradientAccumulation: 1,
-  progressEvery: 1,
+export const trainDefaults: Required<Omit<TrainOptions, 'steps' | 'checkpoint' | 'onProgress' | 'signal'>> = deepFreeze(
+  {
+    batchSize: 128,
+    horizontalFlip: false,
+    gradientAccumulation: 1,
+    progressEvery: 1,
+    maxNonFinite: 10,
+    datasetChange: 'refuse',
+  },
+);
+
+export const checkpointDefaults: Required<Pick<CheckpointOptions, 'every' | 'keep'>> = deepFreeze({
+  every: 1000,
+  keep: 3,
 });
 
 export const trainStepDefaults: Required<Pick<TrainStepOptions, 'gradientAccumulation'>> = deepFreeze({

@@ -23,3 +23,9 @@ export const deviceSchema = allow(
 export const precisionSchema = choice(['auto', 'float32', 'bfloat16']);
 
 export const seedSchema = integer(0, Number.MAX_SAFE_INTEGER);
+
+/** The path of a folder, whether it is there or not. */
+export const directorySchema = allow(
+  'the path of a folder',
+  z.custom<string>((value) => typeof value === 'string' && value !== '' && !value.includes('\0')),
+);

@@ -4,8 +4,15 @@ export { resolveConfig } from './model';
 export { nativeDiffusionOptions, nativeModelOptions } from './native';
 export { presets } from './presets';
 export { type ResolvedSampleOptions, resolveSampleOptions, timestepSpacings } from './sample';
-export { resolveLoadOptions, resolveParametersOptions, resolveSaveOptions } from './storage';
 export {
+  resolveLoadOptions,
+  resolveParametersOptions,
+  resolveResumeOptions,
+  resolveSaveCheckpointOptions,
+  resolveSaveOptions,
+} from './storage';
+export {
+  type ResolvedCheckpointOptions,
   type ResolvedTrainOptions,
   resolveDiffusionStepOptions,
   resolvePredictOptions,
@@ -13,6 +20,8 @@ export {
   resolveTrainStepOptions,
 } from './train';
 export type {
+  CheckpointDue,
+  CheckpointOptions,
   ClassLabels,
   DdpmConfig,
   Device,
@@ -28,8 +37,11 @@ export type {
   PredictOptions,
   RectangularImageOptions,
   ResolvedConfig,
+  ResumeOptions,
   SampleOptions,
   SampleProgress,
+  SaveCheckpointOptions,
+  SavedCheckpoint,
   SaveOptions,
   SquareImageOptions,
   TrainOptions,

@@ -1,22 +1,12 @@
 /** A model's whole configuration. */
 import { emaDefaults, modelDefaults, optimizerDefaults } from './defaults';
-import { diffusionSchema, resolveDiffusion } from './diffusion';
-import { deviceSchema, emaSchema, optimizerSchema, precisionSchema, seedSchema } from './fields';
+import { resolveDiffusion } from './diffusion';
 import { deepFreeze } from './freeze';
-import { imageSchema, resolveImage } from './image';
-import { type Fields, optionsWith, parseOptions, withDefaults } from './schema';
+import { resolveImage } from './image';
+import { configSchema } from './modelSchema';
+import { parseOptions, withDefaults } from './schema';
 import type { DdpmConfig, ResolvedConfig } from './types';
-import { resolveUNet, unetSchema } from './unet';
-
-const configSchema = optionsWith({ image: imageSchema }, {
-  unet: unetSchema,
-  diffusion: diffusionSchema,
-  optimizer: optimizerSchema,
-  ema: emaSchema,
-  device: deviceSchema,
-  precision: precisionSchema,
-  seed: seedSchema,
-} satisfies Fields<Omit<DdpmConfig, 'image'>>);
+import { resolveUNet } from './unet';
 
 /**
  * The configuration with every option present, deeply frozen; the value given is not touched.

@@ -48,6 +48,8 @@ export function integer(min: number, max?: number) {
   return allow(min === 1 ? 'a positive integer' : `an integer of at least ${min}`, schema);
 }
 
+export const finite = () => allow('a finite number', z.number());
+
 /** A finite number greater than 0. */
 export const positive = () => allow('a positive number', z.number().positive());
 

@@ -1,9 +1,18 @@
 /** Options of the calls that take a model to or from where it is kept. */
+import type { z } from 'zod';
 import { parametersDefaults } from './defaults';
-import { deviceSchema, emaSchema, optimizerSchema, precisionSchema, seedSchema } from './fields';
-import { invalidOption } from './messages';
-import { abortSignal, choice, type Fields, options, parseOptions, withDefaults } from './schema';
-import type { LoadOptions, ParametersOptions, SaveOptions } from './types';
+import { deviceSchema, directorySchema, emaSchema, optimizerSchema, precisionSchema, seedSchema } from './fields';
+import { resolveConfig } from './model';
+import { configSchema } from './modelSchema';
+import { abortSignal, choice, type Fields, finite, integer, options, parseOptions, withDefaults } from './schema';
+import type {
+  DdpmConfig,
+  LoadOptions,
+  ParametersOptions,
+  ResumeOptions,
+  SaveCheckpointOptions,
+  SaveOptions,
+} from './types';
 
 const loadSchema = options({
   device: deviceSchema,
@@ -15,6 +24,21 @@ const loadSchema = options({
 } satisfies Fields<LoadOptions>);
 
 const saveSchema = options({ signal: abortSignal() } satisfies Fields<SaveOptions>);
+
+const saveCheckpointSchema = options({
+  keep: integer(1),
+  metric: finite(),
+  signal: abortSignal(),
+} satisfies Fields<SaveCheckpointOptions>);
+
+const resumeSchema = options({
+  device: deviceSchema,
+  precision: precisionSchema,
+  optimizer: optimizerSchema,
+  ema: emaSchema,
+  ifNone: configSchema as unknown as z.ZodType<DdpmConfig>,
+  signal: abortSignal(),
+} satisfies Fields<ResumeOptions>);
 
 const parametersSchema = options({
   weights: choice(['ema', 'raw', 'gradient']),
@@ -41,6 +65,32 @@ export function resolveSaveOptions(directory: string, given: SaveOptions | undef
 }
 
 /**
+ * Arguments of `saveCheckpoint(directory, options)`.
+ *
+ * @throws {DdpmError} `ERR_CONFIG`.
+ */
+export function resolveSaveCheckpointOptions(
+  directory: string,
+  given: SaveCheckpointOptions | undefined,
+): SaveCheckpointOptions {
+  checkDirectory(directory);
+  return parseOptions(saveCheckpointSchema, given === undefined ? {} : given, 'options');
+}
+
+/**
+ * Arguments of `Ddpm.resume(directory, options)`.
+ *
+ * @throws {DdpmError} `ERR_CONFIG`.
+ */
+export function resolveResumeOptions(directory: string, given: ResumeOptions | undefined): ResumeOptions {
+  checkDirectory(directory);
+  const parsed = parseOptions(resumeSchema, given === undefined ? {} : given, 'options');
+  // Whether its options go together: told now, not when it is needed.
+  if (parsed.ifNone) resolveConfig(parsed.ifNone);
+  return parsed;
+}
+
+/**
  * Options of `parameters(options)`.
  *
  * @throws {DdpmError} `ERR_CONFIG`.
@@ -50,6 +100,5 @@ export function resolveParametersOptions(given: ParametersOptions | undefined): 
 }
 
 function checkDirectory(directory: unknown): void {
-  if (typeof directory === 'string' && directory !== '' && !directory.includes('\0')) return;
-  throw invalidOption('directory', 'the path of a folder', directory);
+  parseOptions(directorySchema, directory, 'directory');
 }

@@ -1,7 +1,8 @@
 /** Options of training, and of the calls beside it that go through the network once. */
-import type { NativePredictOptions, NativeTrainOptions, NativeTrainStepOptions } from '../binding';
+import type { NativePredictOptions, NativeTrainStepOptions } from '../binding';
 import { imagesOf, type TensorLike, type Timesteps, timestepsOf } from '../tensor';
-import { predictDefaults, trainDefaults, trainStepDefaults } from './defaults';
+import { checkpointDefaults, predictDefaults, trainDefaults, trainStepDefaults } from './defaults';
+import { directorySchema } from './fields';
 import { labelsOf } from './labels';
 import { invalidOption } from './messages';
 import {
@@ -18,6 +19,7 @@ import {
   withDefaults,
 } from './schema';
 import type {
+  CheckpointOptions,
   ClassLabels,
   DiffusionStepOptions,
   PredictOptions,
@@ -29,18 +31,25 @@ import type {
 
 const MAX_BATCH = 65536;
 
-const trainSchema = optionsWith(
-  { steps: integer(1) },
-  {
-    batchSize: integer(1, MAX_BATCH),
-    horizontalFlip: flag(),
-    gradientAccumulation: integer(1, MAX_BATCH),
-    progressEvery: integer(1),
-    onProgress: callback<(progress: TrainProgress) => void>(),
-    signal: abortSignal(),
-  } satisfies Fields<Omit<TrainOptions, 'steps'>>,
-  ['checkpoint'],
-);
+const checkpointSchema = optionsWith({ directory: directorySchema }, {
+  every: integer(1),
+  keep: integer(1),
+  metric: callback<NonNullable<CheckpointOptions['metric']>>(),
+  onSave: callback<NonNullable<CheckpointOptions['onSave']>>(),
+  onError: callback<NonNullable<CheckpointOptions['onError']>>(),
+} satisfies Fields<Omit<CheckpointOptions, 'directory'>>);
+
+const trainSchema = optionsWith({ steps: integer(1) }, {
+  batchSize: integer(1, MAX_BATCH),
+  horizontalFlip: flag(),
+  gradientAccumulation: integer(1, MAX_BATCH),
+  progressEvery: integer(1),
+  maxNonFinite: integer(1),
+  checkpoint: checkpointSchema,
+  datasetChange: choice(['refuse', 'accept']),
+  onProgress: callback<(progress: TrainProgress) => void>(),
+  signal: abortSignal(),
+} satisfies Fields<Omit<TrainOptions, 'steps'>>);
 
 const trainStepSchema = options({
   x0: later<TensorLike>(),
@@ -57,17 +66,28 @@ const predictSchema = options({
 
 const diffusionStepSchema = options({ noise: later<TensorLike>() } satisfies Fields<DiffusionStepOptions>);
 
-/** Options of a training as the native side takes them, but for the data set; and the signal. */
-export type ResolvedTrainOptions = Omit<NativeTrainOptions, 'dataset' | 'labels'> & { signal?: AbortSignal };
+/** Options of `train()` with every default in place. */
+export type ResolvedTrainOptions = Required<Omit<TrainOptions, 'checkpoint' | 'onProgress' | 'signal'>> &
+  Pick<TrainOptions, 'onProgress' | 'signal'> & { checkpoint?: ResolvedCheckpointOptions };
+
+/** Options of checkpoints in the course of a training with every default in place. */
+export type ResolvedCheckpointOptions = CheckpointOptions & Required<Pick<CheckpointOptions, 'every' | 'keep'>>;
 
 /**
  * @param datasetCount Images of the data set: where no batch size is given, it is no more than this.
  * @throws {DdpmError} `ERR_CONFIG`.
  */
 export function resolveTrainOptions(given: TrainOptions | undefined, datasetCount = Infinity): ResolvedTrainOptions {
-  const { steps, onProgress, signal, ...rest } = parseOptions(trainSchema, given === undefined ? {} : given, 'options');
+  const parsed = parseOptions(trainSchema, given === undefined ? {} : given, 'options');
+  const { steps, checkpoint, onProgress, signal, ...rest } = parsed;
   const fitting = { ...trainDefaults, batchSize: Math.min(trainDefaults.batchSize, datasetCount) };
-  return { steps, onProgress, signal, ...withDefaults(rest, fitting) };
+  return {
+    steps,
+    checkpoint: checkpoint && { directory: checkpoint.directory, ...withDefaults(checkpoint, checkpointDefaults) },
+    onProgress,
+    signal,
+    ...withDefaults(rest, fitting),
+  };
 }
 
 /**

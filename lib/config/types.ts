@@ -269,8 +269,78 @@ export interface TrainProgress {
   imagesPerSecond: number;
   /** Seconds to the end at the present speed. */
   etaSeconds: number;
-  /** Updates left out since a loss or a gradient was not finite. */
+  /** Updates left out since the model's first, because a loss or a gradient was not finite. */
   skippedSteps: number;
+}
+
+/** Where training stands when a checkpoint is due. */
+export interface CheckpointDue {
+  /** Updates made since the model's first, up to the state that is saved. */
+  step: number;
+  /** The loss that was reported last; NaN before the first report. */
+  loss: number;
+}
+
+/** A checkpoint that was saved. */
+export interface SavedCheckpoint {
+  /** Its folder. */
+  path: string;
+  /** Updates made since the model's first, up to this state. */
+  step: number;
+  /** Size of its files. */
+  bytes: number;
+}
+
+/** Checkpoints in the course of a training: what `train({ checkpoint })` takes. */
+export interface CheckpointOptions {
+  /** The folder to keep them in: each is a folder of its own there. */
+  directory: string;
+  /**
+   * Steps from one checkpoint to the next; there is one more at the end. One that falls due while another is still being
+   * written is made when that has ended.
+   * @defaultValue 1000
+   */
+  every?: number;
+  /**
+   * How many to keep: older ones are removed after a new one is saved.
+   * @defaultValue 3
+   */
+  keep?: number;
+  /** Judges a checkpoint, lower being better: the best one is kept beside the newest. Training goes on meanwhile. */
+  metric?: (at: CheckpointDue) => number | Promise<number>;
+  /** Called with each checkpoint that was saved. */
+  onSave?: (saved: SavedCheckpoint) => void;
+  /** Called when one could not be saved; training goes on. Left out, a warning is emitted. */
+  onError?: (error: Error) => void;
+}
+
+/** Options of `saveCheckpoint()`. */
+export interface SaveCheckpointOptions {
+  /** How many checkpoints to keep in the folder, this one included; left out, all. */
+  keep?: number;
+  /** A number that judges this checkpoint, lower being better: `keep` spares the best one. */
+  metric?: number;
+  /** Stops saving, with an AbortError; the folder is then as before. */
+  signal?: AbortSignal;
+}
+
+/** Options of `Ddpm.resume()`: what to set otherwise than the checkpoint says. */
+export interface ResumeOptions {
+  /** Where the model lives. */
+  device?: Device;
+  /** The numbers that the network computes with. */
+  precision?: Precision | 'auto';
+  /** Options of the optimizer to change. */
+  optimizer?: OptimizerOptions;
+  /** Options of the moving average to change. */
+  ema?: EmaOptions;
+  /**
+   * The configuration of a new model, where there is no checkpoint yet: no such folder, or none in it. One that is there but
+   * damaged is still an error. Left out, there being none is an error too.
+   */
+  ifNone?: DdpmConfig;
+  /** Stops loading, with an AbortError. */
+  signal?: AbortSignal;
 }
 
 /** Options of `train()`. */
@@ -297,6 +367,18 @@ export interface TrainOptions {
    * @defaultValue 1
    */
   progressEvery?: number;
+  /**
+   * Updates in a row with a loss or a gradient that is not finite, after which training gives up with `ERR_NON_FINITE`.
+   * @defaultValue 10
+   */
+  maxNonFinite?: number;
+  /** Saves the state of training as it goes, for `Ddpm.resume()`. */
+  checkpoint?: CheckpointOptions;
+  /**
+   * Whether a resumed training may go on with other images than it was trained on.
+   * @defaultValue 'refuse'
+   */
+  datasetChange?: 'refuse' | 'accept';
   /** Called with the state of training. */
   onProgress?: (progress: TrainProgress) => void;
   /** Stops training within one step, with an AbortError. */

@@ -2,11 +2,11 @@
  * Writes that are whole or not there at all. Everything is written under another name and flushed first; then it is
  * renamed into place, and the folder is flushed.
  */
-import { randomBytes } from 'node:crypto';
-import { type FileHandle, lstat, mkdir, open, readdir, rename, rm, rmdir } from 'node:fs/promises';
+import { type FileHandle, mkdir, open, readdir, rename, rm } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { DdpmError, throwIfAborted } from '../errors';
 import { isMissing, writeError } from './errors';
+import { exists, foldersOf, makeFolder, oneAtATime, randomName, removeEmpty, syncFolder, syncFolders } from './folders';
 
 const STAGE_PREFIX = '.ddpm-save-';
 const STAGE_NAME = /^\.ddpm-save-[0-9a-f]{12}$/;
@@ -108,18 +108,6 @@ export async function interruptedWrites(folder: string): Promise<string[]> {
   return entries.filter((entry) => STAGE_NAME.test(entry)).map((entry) => join(folder, entry));
 }
 
-/** Makes the names in a folder last through a power cut. */
-export async function syncFolder(folder: string): Promise<void> {
-  // Windows has no such call for folders, and refuses to open one.
-  if (process.platform === 'win32') return;
-  const handle = await open(folder);
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
-}
-
 /** Where the files of a stage are: `new` before they move into place, `old` what they replace, `done` once all have moved. */
 function placesOf(stage: string): { incoming: string; outgoing: string; done: string } {
   return { incoming: join(stage, 'new'), outgoing: join(stage, 'old'), done: join(stage, 'done') };
@@ -203,16 +191,6 @@ async function moveIfThere(path: string, from: string, to: string): Promise<void
   await rename(join(from, path), join(to, path));
 }
 
-async function exists(path: string): Promise<boolean> {
-  try {
-    await lstat(path);
-    return true;
-  } catch (error) {
-    if (isMissing(error)) return false;
-    throw error;
-  }
-}
-
 /** Everything in a folder that is not a folder itself; relative paths. */
 async function filesBelow(folder: string, prefix = ''): Promise<string[]> {
   const files: string[] = [];
@@ -222,47 +200,4 @@ async function filesBelow(folder: string, prefix = ''): Promise<string[]> {
     else files.push(path);
   }
   return files;
-}
-
-/** The folders of some relative paths, each once, with the folder itself ('.'). */
-function foldersOf(paths: readonly string[]): string[] {
-  return [...new Set(['.', ...paths.map((path) => dirname(path))])];
-}
-
-async function syncFolders(root: string, folders: readonly string[]): Promise<void> {
-  for (const folder of folders) if (await exists(join(root, folder))) await syncFolder(join(root, folder));
-}
-
-/** Makes a folder (an absolute path) and those above it; returns the ones that it made, deepest first. */
-async function makeFolder(folder: string): Promise<string[]> {
-  const first = await mkdir(folder, { recursive: true });
-  if (first === undefined) return [];
-  const made = [folder];
-  while (made[made.length - 1].length > first.length) made.push(dirname(made[made.length - 1]));
-  return made;
-}
-
-/** Removes those of some folders that are empty. */
-async function removeEmpty(folders: readonly string[]): Promise<void> {
-  for (const folder of folders) await rmdir(folder).catch(() => {});
-}
-
-const tails = new Map<string, Promise<void>>();
-
-/** Runs work on a path after the work on it that was asked for before. */
-async function oneAtATime(path: string, work: () => Promise<void>): Promise<void> {
-  const before = tails.get(path) ?? Promise.resolve();
-  const run = before.then(work);
-  // The next in line starts whether this one succeeds or not.
-  const tail = run.catch(() => {});
-  tails.set(path, tail);
-  try {
-    await run;
-  } finally {
-    if (tails.get(path) === tail) tails.delete(path);
-  }
-}
-
-function randomName(): string {
-  return randomBytes(6).toString('hex');
 }

@@ -9,6 +9,7 @@
 #include "binding/model.h"
 #include "binding/pin_library.h"
 #include "binding/pixel_store.h"
+#include "binding/training_state.h"
 #include "binding/weights.h"
 
 namespace {
@@ -18,6 +19,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   auto* data = new ddpm::AddonData(env);
   env.SetInstanceData(data);
   data->weights_class = Napi::Persistent(ddpm::Weights::define(env));
+  data->training_state_class = Napi::Persistent(ddpm::TrainingStateObject::define(env));
 
   exports.Set("libtorchVersion", TORCH_VERSION);
   exports.Set("cudaAvailable", at::hasCUDA());

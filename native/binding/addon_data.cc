@@ -41,6 +41,7 @@ void AddonData::clean_up(void* data) {
   self.js_thread_->close();
   self.pending_.clear();
   self.weights_class.Reset();
+  self.training_state_class.Reset();
 }
 
 void AddonData::end_engines() {

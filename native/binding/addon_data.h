@@ -15,7 +15,7 @@ namespace ddpm {
 struct PendingOperation {
   Napi::Promise::Deferred deferred;
   Napi::ObjectReference owner;
-  Napi::FunctionReference on_progress;  // may be empty
+  std::vector<Napi::FunctionReference> callbacks;
 };
 
 // What the addon keeps for one environment (the main thread, or a worker): nothing of it is shared between them.
@@ -36,6 +36,7 @@ class AddonData {
   PendingOperation take(Napi::Env env, uint64_t id);
 
   Napi::FunctionReference weights_class;
+  Napi::FunctionReference training_state_class;
 
  private:
   static void end_engines_at_exit(Napi::Env env);

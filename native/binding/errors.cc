@@ -9,6 +9,7 @@
 #include <new>
 
 #include "error.h"
+#include "training/non_finite.h"
 
 namespace ddpm {
 namespace {
@@ -25,6 +26,8 @@ Failure out_of_memory(const std::string& reason) {
 Failure describe(const std::exception_ptr& error) {
   try {
     std::rethrow_exception(error);
+  } catch (const NonFiniteError& known) {
+    return {known.code(), known.what(), known.image()};
   } catch (const Error& known) {
     return {known.code(), known.what()};
   } catch (const std::bad_alloc&) {
@@ -54,6 +57,7 @@ Failure describe(const std::exception_ptr& error) {
 Napi::Error to_js(Napi::Env env, const Failure& failure) {
   Napi::Error error = Napi::Error::New(env, failure.message);
   error.Set("code", Napi::String::New(env, failure.code));
+  if (failure.image) error.Set("image", static_cast<double>(*failure.image));
   return error;
 }
 

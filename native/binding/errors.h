@@ -2,7 +2,9 @@
 
 #include <napi.h>
 
+#include <cstdint>
 #include <exception>
+#include <optional>
 #include <string>
 
 namespace ddpm {
@@ -11,6 +13,7 @@ namespace ddpm {
 struct Failure {
   std::string code;
   std::string message;
+  std::optional<int64_t> image = std::nullopt;  // index in the data set of the image that caused it
 };
 
 Failure describe(const std::exception_ptr& error);

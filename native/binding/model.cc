@@ -5,6 +5,7 @@
 #include "binding/operation.h"
 #include "binding/options.h"
 #include "binding/pixel_store.h"
+#include "binding/training_state.h"
 #include "binding/weights.h"
 
 namespace ddpm {
@@ -23,6 +24,16 @@ Napi::Object progress_to_js(Napi::Env env, const TrainProgress& progress) {
   object.Set("etaSeconds", progress.eta_seconds);
   object.Set("skippedSteps", static_cast<double>(progress.skipped_steps));
   return object;
+}
+
+struct StateOrFailure {
+  std::shared_ptr<TrainingState> state;
+  Failure failure;  // where there is no state
+};
+
+Napi::Value checkpoint_to_js(Napi::Env env, StateOrFailure&& checkpoint) {
+  if (!checkpoint.state) return to_js(env, checkpoint.failure).Value();
+  return TrainingStateObject::wrap(env, std::move(checkpoint.state));
 }
 
 SamplerConfig sampler_config(const Napi::Object& options) {
@@ -55,6 +66,9 @@ Napi::Function Model::define(Napi::Env env) {
                          InstanceMethod<&Model::guard<&Model::export_weights>>("exportWeights"),
                          InstanceMethod<&Model::guard<&Model::create_weights>>("createWeights"),
                          InstanceMethod<&Model::guard<&Model::import_weights>>("importWeights"),
+                         InstanceMethod<&Model::guard<&Model::export_state>>("exportState"),
+                         InstanceMethod<&Model::guard<&Model::create_state>>("createState"),
+                         InstanceMethod<&Model::guard<&Model::import_state>>("importState"),
                          InstanceMethod<&Model::guard<&Model::dispose>>("dispose"),
                      });
 }
@@ -125,10 +139,16 @@ Napi::Value Model::train(const Napi::CallbackInfo& info) {
   wanted.gradient_accumulation = integer(options, "gradientAccumulation");
   wanted.horizontal_flip = boolean(options, "horizontalFlip");
   wanted.progress_every = integer(options, "progressEvery");
+  wanted.most_non_finite = integer(options, "maxNonFinite");
+  wanted.checkpoint_every = integer(options, "checkpointEvery");
 
-  const Operation operation(env, info.This().As<Napi::Object>(), options.Get("onProgress"));
+  const Operation operation(env, info.This().As<Napi::Object>());
   request->cancelled = operation.cancelled();
-  request->progress = operation.progress<TrainProgress>(env, progress_to_js);
+  request->progress = operation.callback<TrainProgress>(options.Get("onProgress"), progress_to_js);
+  const auto checkpoint = operation.callback<StateOrFailure>(options.Get("onCheckpoint"), checkpoint_to_js);
+  request->checkpoint = [checkpoint](std::shared_ptr<TrainingState> state, const std::exception_ptr& failure) {
+    if (checkpoint) checkpoint({std::move(state), failure ? describe(failure) : Failure{}});
+  };
   request->completion = operation.completion<TrainResult>([](Napi::Env js, TrainResult&& result) {
     Napi::Object object = Napi::Object::New(js);
     object.Set("step", static_cast<double>(result.step));
@@ -194,10 +214,10 @@ Napi::Value Model::sample(const Napi::CallbackInfo& info) {
   wanted.labels = int_array(options, "labels");
   wanted.as_levels = text(options, "output") == "uint8";
 
-  const Operation operation(env, info.This().As<Napi::Object>(), options.Get("onProgress"));
+  const Operation operation(env, info.This().As<Napi::Object>());
   request->cancelled = operation.cancelled();
   using Steps = std::pair<int64_t, int64_t>;
-  if (const auto progress = operation.progress<Steps>(env, [](Napi::Env js, const Steps& steps) {
+  if (const auto progress = operation.callback<Steps>(options.Get("onProgress"), [](Napi::Env js, const Steps& steps) {
         Napi::Object object = Napi::Object::New(js);
         object.Set("step", static_cast<double>(steps.first));
         object.Set("totalSteps", static_cast<double>(steps.second));
@@ -248,6 +268,32 @@ Napi::Value Model::import_weights(const Napi::CallbackInfo& info) {
   const Operation operation(env, info.This().As<Napi::Object>());
   engine_->import_weights(set, raw, ema, operation.cancelled(),
                           operation.completion<bool>([](Napi::Env js, bool&&) { return js.Undefined(); }));
+  return operation.handle(env);
+}
+
+Napi::Value Model::export_state(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  const Operation operation(env, info.This().As<Napi::Object>());
+  engine_->export_state(operation.cancelled(),
+                        operation.completion<std::shared_ptr<TrainingState>>(TrainingStateObject::wrap));
+  return operation.handle(env);
+}
+
+Napi::Value Model::create_state(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  const Operation operation(env, info.This().As<Napi::Object>());
+  engine_->create_state(operation.cancelled(),
+                        operation.completion<std::shared_ptr<TrainingState>>(TrainingStateObject::wrap));
+  return operation.handle(env);
+}
+
+Napi::Value Model::import_state(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  auto state = TrainingStateObject::from(info[0]);
+  state->counters = training_counters(info[1].As<Napi::Object>());
+  const Operation operation(env, info.This().As<Napi::Object>());
+  engine_->import_state(std::move(state), operation.cancelled(),
+                        operation.completion<bool>([](Napi::Env js, bool&&) { return js.Undefined(); }));
   return operation.handle(env);
 }
 

@@ -33,6 +33,9 @@ class Model : public Napi::ObjectWrap<Model> {
   Napi::Value export_weights(const Napi::CallbackInfo& info);
   Napi::Value create_weights(const Napi::CallbackInfo& info);
   Napi::Value import_weights(const Napi::CallbackInfo& info);
+  Napi::Value export_state(const Napi::CallbackInfo& info);
+  Napi::Value create_state(const Napi::CallbackInfo& info);
+  Napi::Value import_state(const Napi::CallbackInfo& info);
   Napi::Value dispose(const Napi::CallbackInfo& info);
 
   at::Tensor images(const Napi::Value& value) const;

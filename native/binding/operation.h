@@ -16,12 +16,9 @@ namespace ddpm {
 class Operation {
  public:
   // `owner` is kept from being collected until the promise is settled.
-  Operation(Napi::Env env, Napi::Object owner, Napi::Value on_progress = {})
+  Operation(Napi::Env env, Napi::Object owner)
       : js_thread_(AddonData::of(env).js_thread()), cancelled_(std::make_shared<std::atomic<bool>>(false)) {
     PendingOperation pending{Napi::Promise::Deferred::New(env), Napi::Persistent(owner), {}};
-    if (!on_progress.IsEmpty() && on_progress.IsFunction()) {
-      pending.on_progress = Napi::Persistent(on_progress.As<Napi::Function>());
-    }
     promise_ = pending.deferred.Promise();
     id_ = AddonData::of(env).add(env, std::move(pending));
   }
@@ -57,14 +54,18 @@ class Operation {
     };
   }
 
-  // For the engine: `convert(env, Progress)` makes the callback's argument. Empty where JS gave no callback.
-  template <class Progress, class Convert>
-  std::function<void(const Progress&)> progress(Napi::Env env, Convert convert) const {
-    if (AddonData::of(env).find(id_)->on_progress.IsEmpty()) return {};
-    return [post = js_thread_, id = id_, convert](const Progress& progress) {
-      post->post([id, convert, progress](Napi::Env js) {
-        PendingOperation* pending = AddonData::of(js).find(id);
-        if (pending != nullptr) pending->on_progress.Call({Napi::Value(convert(js, progress))});
+  // For the engine: calls `function`, a JS one, with what `convert(env, Value)` makes. Empty where `function` is
+  // undefined.
+  template <class Value, class Convert>
+  std::function<void(Value)> callback(const Napi::Value& function, Convert convert) const {
+    if (!function.IsFunction()) return {};
+    auto& callbacks = AddonData::of(function.Env()).find(id_)->callbacks;
+    callbacks.push_back(Napi::Persistent(function.As<Napi::Function>()));
+    return [post = js_thread_, id = id_, index = callbacks.size() - 1, convert](Value value) {
+      auto moved = std::make_shared<Value>(std::move(value));
+      post->post([id, index, convert, moved](Napi::Env env) {
+        PendingOperation* pending = AddonData::of(env).find(id);
+        if (pending != nullptr) pending->callbacks[index].Call({Napi::Value(convert(env, std::move(*moved)))});
       });
     };
   }

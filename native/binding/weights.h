@@ -21,9 +21,6 @@ class Weights : public Napi::ObjectWrap<Weights> {
  private:
   Napi::Value read(const Napi::CallbackInfo& info);
   void write(const Napi::CallbackInfo& info);
-  // Element `offset` of a parameter, with `count` elements from there on inside it.
-  float* place(const std::string& name, int64_t offset, int64_t count) const;
-
   int64_t bytes() const;
 
   ParameterSet set_;

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "error.h"
+#include "training/non_finite.h"
 
 #if defined(__GLIBC__)
 #include <malloc.h>
@@ -136,12 +137,11 @@ void Engine::train_step(Batch batch, int64_t accumulation, std::shared_ptr<std::
       if (batch.labels.defined()) pass.labels = batch.labels.narrow(0, first, count);
       return pass;
     };
-    const auto result = trainer().update(batch.x_0.size(0), accumulation, part, *cancelled);
+    const int64_t images = batch.x_0.size(0);
+    const auto result = trainer().update(images, accumulation, part, *cancelled);
     step_ = trainer().step();
-    if (result.skipped) {
-      throw Error("ERR_NON_FINITE",
-                  "trainStep: the loss or the gradient is not finite; the weights were left as they "
-                  "were");
+    if (result.skipped()) {
+      throw NonFiniteError::of_step(explain(trainer(), result.non_finite, images, part, *cancelled));
     }
     return result;
   });
@@ -162,7 +162,7 @@ void Engine::export_weights(WeightSet set, std::shared_ptr<std::atomic<bool>> ca
       throw Error("ERR_CONFIG", "weights: 'gradient' is there after a training step only");
     }
     const ParameterSet& source = set == WeightSet::kRaw ? raw_ : set == WeightSet::kEma ? ema_ : trainer_->gradient();
-    return ParameterSet(layout_, source.flat().to(at::kCPU, at::kFloat, /*non_blocking=*/false, /*copy=*/true));
+    return source.copy_to(at::kCPU);
   });
 }
 
@@ -176,13 +176,52 @@ void Engine::import_weights(ParameterSet weights, bool raw, bool ema, std::share
   submit<bool>(std::move(cancelled), std::move(completion), [this, weights = std::move(weights), raw, ema] {
     if (training_) throw Error("ERR_BUSY", "weights cannot be replaced while train() runs");
     before_weights_change();
-    ParameterSet imported(layout_, weights.flat().to(config_.device, at::kFloat, false, /*copy=*/true));
+    const ParameterSet imported = weights.copy_to(config_.device);
     if (raw) raw_ = imported;
     if (ema) ema_ = imported;
     trainer_.reset();
     step_ = 0;
     return true;
   });
+}
+
+void Engine::export_state(std::shared_ptr<std::atomic<bool>> cancelled,
+                          Completion<std::shared_ptr<TrainingState>> completion) {
+  submit<std::shared_ptr<TrainingState>>(std::move(cancelled), std::move(completion), [this] { return copy_state(); });
+}
+
+void Engine::create_state(std::shared_ptr<std::atomic<bool>> cancelled,
+                          Completion<std::shared_ptr<TrainingState>> completion) {
+  submit<std::shared_ptr<TrainingState>>(std::move(cancelled), std::move(completion), [this] {
+    const auto zeros = [this] { return ParameterSet::zeros(layout_, at::kCPU); };
+    return std::make_shared<TrainingState>(TrainingState{zeros(), zeros(), zeros(), zeros(), {}});
+  });
+}
+
+void Engine::import_state(std::shared_ptr<TrainingState> state, std::shared_ptr<std::atomic<bool>> cancelled,
+                          Completion<bool> completion) {
+  submit<bool>(std::move(cancelled), std::move(completion), [this, state = std::move(state)] {
+    if (training_) throw Error("ERR_BUSY", "the state of training cannot be replaced while train() runs");
+    before_weights_change();
+    const auto copy = [this](const ParameterSet& set) { return set.copy_to(config_.device); };
+    raw_ = copy(state->raw);
+    ema_ = copy(state->ema);
+    trainer_ = std::make_unique<Trainer>(
+        config_.training, TrainingState{raw_, ema_, copy(state->exp_avg), copy(state->exp_avg_sq), state->counters});
+    step_ = trainer_->step();
+    return true;
+  });
+}
+
+std::shared_ptr<TrainingState> Engine::copy_state() {
+  const auto copy = [](const ParameterSet& set) { return set.copy_to(at::kCPU); };
+  const auto zeros = [this] { return ParameterSet::zeros(layout_, at::kCPU); };
+  if (!trainer_) {
+    return std::make_shared<TrainingState>(TrainingState{copy(raw_), copy(ema_), zeros(), zeros(), {}});
+  }
+  const TrainingState& state = trainer_->state();
+  return std::make_shared<TrainingState>(
+      TrainingState{copy(state.raw), copy(state.ema), copy(state.exp_avg), copy(state.exp_avg_sq), state.counters});
 }
 
 // The trainer, made when training begins: a model that only samples has neither gradients nor moments.
@@ -289,7 +328,7 @@ void Engine::run_tasks() {
 void Engine::begin_training(const std::shared_ptr<TrainRequest>& request) {
   if (training_) throw Error("ERR_BUSY", "train() already runs on this model");
   TrainingRun run(request->options, config_.training.seed, diffusion_.schedule().timesteps(), request->progress);
-  training_.reset(new Training{request, std::move(run)});
+  training_.reset(new Training{request, std::move(run), false, {}});
 }
 
 void Engine::train_one_step() {
@@ -303,10 +342,11 @@ void Engine::train_one_step() {
       Trainer& trainer = this->trainer();
       run.step(trainer, *request.cancelled);
       step_ = trainer.step();
+      make_checkpoint();
     }
     if (run.finished(step_)) {
       const auto ended = std::move(training_);
-      request.completion.done(run.result(step_));
+      request.completion.done(run.result(step_, trainer_ ? trainer_->skipped() : 0));
     }
   } catch (...) {
     if (trainer_) step_ = trainer_->step();
@@ -314,6 +354,20 @@ void Engine::train_one_step() {
     if (ended) request.completion.failed(std::current_exception());
   }
   now_doing(nullptr);
+}
+
+void Engine::make_checkpoint() {
+  Training& training = *training_;
+  training.checkpoint_due = training.checkpoint_due || training.run.checkpoint_due(step_);
+  if (!training.checkpoint_due || !training.checkpoint.expired()) return;
+  training.checkpoint_due = false;
+  try {
+    const auto state = copy_state();
+    training.checkpoint = state;
+    training.request->checkpoint(state, nullptr);
+  } catch (...) {
+    training.request->checkpoint(nullptr, std::current_exception());
+  }
 }
 
 // While training runs, sampling gets as much time as the last training step took, and one network call at least.

@@ -19,6 +19,7 @@
 #include "inference/sample_batcher.h"
 #include "training/trainer.h"
 #include "training/training_run.h"
+#include "training/training_state.h"
 
 namespace ddpm {
 
@@ -33,6 +34,10 @@ struct TrainRequest {
   TrainOptions options;
   std::shared_ptr<std::atomic<bool>> cancelled;
   TrainingRun::ProgressFunction progress;
+  // Gets a copy of the state, on the CPU, when a checkpoint is due. While it is held no other is made: one that falls
+  // due meanwhile is made after the first step that ends when it has been let go, so that a slow disk costs no memory.
+  // Gets the reason instead where no copy could be made; training goes on.
+  std::function<void(std::shared_ptr<TrainingState>, std::exception_ptr)> checkpoint;
   Completion<TrainResult> completion;
 };
 
@@ -72,6 +77,16 @@ class Engine {
   void import_weights(ParameterSet weights, bool raw, bool ema, std::shared_ptr<std::atomic<bool>> cancelled,
                       Completion<bool> completion);
 
+  // A copy of the state of training, on the CPU.
+  void export_state(std::shared_ptr<std::atomic<bool>> cancelled,
+                    Completion<std::shared_ptr<TrainingState>> completion);
+  // All zero, on the CPU: to be filled by the caller.
+  void create_state(std::shared_ptr<std::atomic<bool>> cancelled,
+                    Completion<std::shared_ptr<TrainingState>> completion);
+  // Goes on from a state.
+  void import_state(std::shared_ptr<TrainingState> state, std::shared_ptr<std::atomic<bool>> cancelled,
+                    Completion<bool> completion);
+
   // Takes no more work; calls `closed` on the engine's thread when what it has taken on has ended and its memory is
   // free.
   void close(std::function<void()> closed);
@@ -90,6 +105,8 @@ class Engine {
   struct Training {  // under way
     std::shared_ptr<TrainRequest> request;
     TrainingRun run;
+    bool checkpoint_due = false;
+    std::weak_ptr<TrainingState> checkpoint;  // the last one made
   };
 
   void submit(Task task);
@@ -104,12 +121,14 @@ class Engine {
   void run_tasks();
   void begin_training(const std::shared_ptr<TrainRequest>& request);
   void train_one_step();
+  void make_checkpoint();
   void serve_samples(double seconds);
   void abandon(const std::exception_ptr& reason);
   // Has stop() interrupt the work that polls this flag; null: none.
   void now_doing(std::shared_ptr<std::atomic<bool>> cancelled);
 
   Trainer& trainer();
+  std::shared_ptr<TrainingState> copy_state();
   std::shared_ptr<const FrozenNetwork> frozen(bool ema);
   void before_weights_change();
 

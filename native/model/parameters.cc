@@ -61,6 +61,8 @@ ParameterSet ParameterSet::zeros(std::shared_ptr<const ParameterLayout> layout, 
   return {std::move(layout), std::move(flat)};
 }
 
+ParameterSet ParameterSet::zeros_like(const ParameterSet& other) { return zeros(other.layout_, other.flat_.device()); }
+
 ParameterSet ParameterSet::initial(std::shared_ptr<const ParameterLayout> layout, uint64_t seed, at::Device device) {
   at::Tensor flat = at::zeros({layout->flat_size()}, at::kFloat);
   auto* data = flat.mutable_data_ptr<float>();

@@ -60,6 +60,7 @@ class ParameterSet : public ParameterSource {
   ParameterSet(std::shared_ptr<const ParameterLayout> layout, at::Tensor flat);
   // All zero.
   static ParameterSet zeros(std::shared_ptr<const ParameterLayout> layout, at::Device device);
+  static ParameterSet zeros_like(const ParameterSet& other);
   // As each parameter's Init says, from the seed.
   static ParameterSet initial(std::shared_ptr<const ParameterLayout> layout, uint64_t seed, at::Device device);
 
@@ -70,6 +71,9 @@ class ParameterSet : public ParameterSource {
   const at::Tensor& flat() const { return flat_; }
   const std::shared_ptr<const ParameterLayout>& layout() const { return layout_; }
   ParameterSet clone() const { return {layout_, flat_.clone()}; }
+  ParameterSet copy_to(at::Device device) const {
+    return {layout_, flat_.to(device, at::kFloat, /*non_blocking=*/false, /*copy=*/true)};
+  }
 
  private:
   std::shared_ptr<const ParameterLayout> layout_;

@@ -37,11 +37,11 @@ Batch BatchSource::batch(uint64_t update, int64_t images_seen, int64_t first, in
   Batch made;
   made.x_0 = at::empty({count, channels, height, width}, at::kFloat);
   made.eps = at::empty({count, channels, height, width}, at::kFloat);
-  std::vector<size_t> indices;
   std::vector<int64_t> labels;
   for (int64_t i = first; i < first + count; ++i) {
-    indices.push_back(image_at(images_seen + i));
-    if (!labels_.empty()) labels.push_back(labels_[indices.back()]);
+    const size_t index = image_at(images_seen + i);
+    made.indices.push_back(static_cast<int64_t>(index));
+    if (!labels_.empty()) labels.push_back(labels_[index]);
     const RandomStream stream(options_.seed, Purpose::kTrainingTimestep, update, static_cast<uint64_t>(i));
     made.t.push_back(uniform_below(stream, 0, static_cast<uint32_t>(options_.timesteps)));  // Algorithm 1, line 3
   }
@@ -55,8 +55,8 @@ Batch BatchSource::batch(uint64_t update, int64_t images_seen, int64_t first, in
       const bool mirror =
           options_.horizontal_flip &&
           uniform_below(RandomStream(options_.seed, Purpose::kHorizontalFlip, update, image), 0, 2) == 1;
-      levels_to_image(images_->image(indices[static_cast<size_t>(i)]), height, width, channels, mirror,
-                      x_0 + i * elements);
+      const auto index = static_cast<size_t>(made.indices[static_cast<size_t>(i)]);
+      levels_to_image(images_->image(index), height, width, channels, mirror, x_0 + i * elements);
       fill_normal(RandomStream(options_.seed, Purpose::kTrainingNoise, update, image), eps + i * elements, elements);
     }
   });

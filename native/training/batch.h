@@ -12,10 +12,11 @@ namespace ddpm {
 
 // What one pass of Algorithm 1 is computed on: images, and what lines 3 and 4 draw for them.
 struct Batch {
-  at::Tensor x_0;          // [n, C, H, W] in [-1, 1]
-  std::vector<int64_t> t;  // one an image
-  at::Tensor eps;          // [n, C, H, W]
-  at::Tensor labels;       // [n] int64; undefined for an unconditional model
+  at::Tensor x_0;                // [n, C, H, W] in [-1, 1]
+  std::vector<int64_t> t;        // one an image
+  at::Tensor eps;                // [n, C, H, W]
+  at::Tensor labels;             // [n] int64; undefined for an unconditional model
+  std::vector<int64_t> indices;  // of the images in their data set; empty where they are of none
 };
 
 // Puts batches together. Everything is a function of the seed, the update and the position in the data order, so that

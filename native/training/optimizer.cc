@@ -1,11 +1,20 @@
 #include "training/optimizer.h"
 
 #include <algorithm>
+#include <cmath>
+#include <limits>
+#include <utility>
 
 namespace ddpm {
+namespace {
 
-Adam::Adam(const OptimizerConfig& config, const ParameterSet& shaped_like)
-    : config_(config), exp_avg_(at::zeros_like(shaped_like.flat())), exp_avg_sq_(at::zeros_like(shaped_like.flat())) {}
+// Half of the largest float32, so that the difference of two weights is finite too.
+constexpr double kLargest = std::numeric_limits<float>::max() / 2;
+
+}  // namespace
+
+Adam::Adam(const OptimizerConfig& config, ParameterSet exp_avg, ParameterSet exp_avg_sq, int64_t updates)
+    : config_(config), updates_(updates), exp_avg_(std::move(exp_avg)), exp_avg_sq_(std::move(exp_avg_sq)) {}
 
 double Adam::learning_rate() const {
   const double warmup =
@@ -13,15 +22,48 @@ double Adam::learning_rate() const {
   return config_.learning_rate * std::min(warmup, 1.0);
 }
 
+// The moments are averages of gradients and of their squares, so |m| is at most the largest gradient, and a step is at
+// most rate |m| / epsilon. That bounds the weights without looking at them; they are looked at when the bound runs out,
+// which at any sensible learning rate is never.
+bool Adam::stays_finite(const ParameterSet& weights, double norm) {
+  if (norm > std::sqrt(kLargest)) return false;  // the second moment holds the squares
+  const auto fits = [](const Bounds& bounds) { return bounds.weight < kLargest && bounds.exp_avg < kLargest; };
+  if (!bounded_ || !fits(after_update(bounds_, norm))) {
+    bounds_ = measured(weights);
+    bounded_ = true;
+  }
+  return fits(after_update(bounds_, norm));
+}
+
+Adam::Bounds Adam::measured(const ParameterSet& weights) const {
+  const auto largest = [](const ParameterSet& set) {
+    const auto [low, high] = at::aminmax(set.flat());
+    return std::max(-low.item<double>(), high.item<double>());
+  };
+  return {largest(weights), largest(exp_avg_)};
+}
+
+Adam::Bounds Adam::after_update(Bounds bounds, double norm) const {
+  const double gradient = config_.gradient_clip > 0 ? std::min(norm, config_.gradient_clip) : norm;
+  const double rate = learning_rate();
+  bounds.exp_avg = config_.beta1 * bounds.exp_avg + (1 - config_.beta1) * gradient;
+  const double step_size = rate / (1 - std::pow(config_.beta1, static_cast<double>(updates_ + 1)));
+  if (!(step_size < kLargest)) return {step_size, bounds.exp_avg};
+  bounds.weight += rate * config_.weight_decay * bounds.weight + step_size * bounds.exp_avg / config_.epsilon;
+  return bounds;
+}
+
 void Adam::update(ParameterSet& weights, ParameterSet& gradient, double norm) {
+  bounds_ = after_update(bounds_, norm);
   if (config_.gradient_clip > 0 && norm > config_.gradient_clip) {
     gradient.flat().mul_(config_.gradient_clip / (norm + 1e-6));
   }
   const double rate = learning_rate();
   ++updates_;
   const at::Tensor count = at::full({}, static_cast<double>(updates_), weights.flat().options());
-  at::_fused_adamw_({weights.flat()}, {gradient.flat()}, {exp_avg_}, {exp_avg_sq_}, {}, {count}, rate, config_.beta1,
-                    config_.beta2, config_.weight_decay, config_.epsilon, /*amsgrad=*/false, /*maximize=*/false);
+  at::_fused_adamw_({weights.flat()}, {gradient.flat()}, {exp_avg_.flat()}, {exp_avg_sq_.flat()}, {}, {count}, rate,
+                    config_.beta1, config_.beta2, config_.weight_decay, config_.epsilon, /*amsgrad=*/false,
+                    /*maximize=*/false);
 }
 
 double global_norm(const ParameterSet& gradient) {

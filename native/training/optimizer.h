@@ -21,20 +21,36 @@ struct OptimizerConfig {
 // Adam (Kingma, Ba 2015) over the flat storage of a parameter set.
 class Adam {
  public:
-  Adam(const OptimizerConfig& config, const ParameterSet& shaped_like);
+  // From the moments after `updates` updates, which it goes on to change.
+  Adam(const OptimizerConfig& config, ParameterSet exp_avg, ParameterSet exp_avg_sq, int64_t updates);
 
   // The rate that the next update will use.
   double learning_rate() const;
-  // One update of `weights` by `gradient`, which is clipped in place; `norm` is its global norm before clipping.
+  // Whether weights and moments are sure to stay within float32 after an update by a finite gradient of this norm.
+  bool stays_finite(const ParameterSet& weights, double norm);
+  // One update of `weights` by `gradient`, which is clipped in place; `norm` is its global norm before clipping. Only
+  // after stays_finite() has said that it may be made.
   void update(ParameterSet& weights, ParameterSet& gradient, double norm);
 
   int64_t updates() const { return updates_; }
+  const ParameterSet& exp_avg() const { return exp_avg_; }        // first moment
+  const ParameterSet& exp_avg_sq() const { return exp_avg_sq_; }  // second moment
 
  private:
+  // No weight, and no element of the first moment, is larger in magnitude.
+  struct Bounds {
+    double weight;
+    double exp_avg;
+  };
+  Bounds measured(const ParameterSet& weights) const;
+  Bounds after_update(Bounds bounds, double norm) const;
+
   OptimizerConfig config_;
   int64_t updates_ = 0;
-  at::Tensor exp_avg_;     // first moment, flat
-  at::Tensor exp_avg_sq_;  // second moment, flat
+  ParameterSet exp_avg_;
+  ParameterSet exp_avg_sq_;
+  bool bounded_ = false;  // whether bounds_ are known
+  Bounds bounds_{};
 };
 
 // The global L2 norm over all parameters.

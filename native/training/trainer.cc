@@ -1,6 +1,7 @@
 #include "training/trainer.h"
 
 #include <cmath>
+#include <utility>
 
 #include "diffusion/losses.h"
 
@@ -33,52 +34,77 @@ UNet trainable_network(const UNetConfig& config, const ParameterSet& weights, co
 }  // namespace
 
 Trainer::Trainer(const TrainingConfig& config, ParameterSet raw, ParameterSet ema)
+    : Trainer(config,
+              TrainingState{raw, std::move(ema), ParameterSet::zeros_like(raw), ParameterSet::zeros_like(raw), {}}) {}
+
+Trainer::Trainer(const TrainingConfig& config, TrainingState state)
     : config_(config),
       diffusion_(config.diffusion),
-      raw_(std::move(raw)),
-      ema_(std::move(ema)),
-      gradient_(ParameterSet::zeros(raw_.layout(), raw_.flat().device())),
-      network_(trainable_network(config.unet, raw_, gradient_)),
-      adam_(config.optimizer, raw_),
+      state_(std::move(state)),
+      gradient_(ParameterSet::zeros_like(state_.raw)),
+      network_(trainable_network(config.unet, state_.raw, gradient_)),
+      adam_(config.optimizer, state_.exp_avg, state_.exp_avg_sq, state_.counters.updates),
       average_(config.ema) {}
+
+double Trainer::accumulate(int64_t first, int64_t count, int64_t images, uint64_t step, const BatchFunction& batch,
+                           const std::atomic<bool>& cancelled) {
+  const at::Device device = state_.raw.flat().device();
+  const Batch drawn = batch(first, count);
+  const at::Tensor x_0 = drawn.x_0.to(device), eps = drawn.eps.to(device);
+  const at::Tensor labels = drawn.labels.defined() ? drawn.labels.to(device) : drawn.labels;
+  const DropoutKey dropout{config_.seed, step, static_cast<uint64_t>(first)};
+  const ForwardContext context{config_.unet.dropout > 0 ? &dropout : nullptr, &cancelled};
+
+  at::AutoGradMode with_gradients(true);
+  at::Tensor loss;
+  {
+    PrecisionScope scope(config_.precision, device);
+    const at::Tensor x_t = diffusion_.add_noise(x_0, drawn.t, eps);
+    const at::Tensor predicted = network_(x_t, at::tensor(drawn.t, at::kLong).to(device), labels, context);
+    loss = simple_loss(predicted, eps).sum() / static_cast<double>(images);  // Algorithm 1, line 5
+  }
+  loss.backward();
+  return loss.item<double>();
+}
 
 StepResult Trainer::update(int64_t images, int64_t accumulation, const BatchFunction& batch,
                            const std::atomic<bool>& cancelled) {
-  const at::Device device = raw_.flat().device();
+  TrainingCounters& counters = state_.counters;
   const int64_t images_a_pass = images / accumulation;
   gradient_.flat().zero_();
   StepResult result;
-  for (int64_t pass = 0; pass < accumulation; ++pass) {
-    const int64_t first = pass * images_a_pass;
-    const Batch drawn = batch(first, images_a_pass);
-    const at::Tensor x_0 = drawn.x_0.to(device), eps = drawn.eps.to(device);
-    const at::Tensor labels = drawn.labels.defined() ? drawn.labels.to(device) : drawn.labels;
-    const DropoutKey dropout{config_.seed, static_cast<uint64_t>(step_), static_cast<uint64_t>(first)};
-    const ForwardContext context{config_.unet.dropout > 0 ? &dropout : nullptr, &cancelled};
-
-    at::AutoGradMode with_gradients(true);
-    at::Tensor loss;  // of this pass, as its part of the mean over all images
-    {
-      PrecisionScope scope(config_.precision, device);
-      const at::Tensor x_t = diffusion_.add_noise(x_0, drawn.t, eps);
-      const at::Tensor predicted = network_(x_t, at::tensor(drawn.t, at::kLong).to(device), labels, context);
-      loss = simple_loss(predicted, eps).sum() / static_cast<double>(images);  // Algorithm 1, line 5
-    }
-    loss.backward();
-    result.loss += loss.item<double>();
+  for (int64_t first = 0; first < images; first += images_a_pass) {
+    result.loss += accumulate(first, images_a_pass, images, static_cast<uint64_t>(counters.step), batch, cancelled);
   }
   result.gradient_norm = global_norm(gradient_);
   result.learning_rate = adam_.learning_rate();
-  result.skipped = !std::isfinite(result.loss) || !std::isfinite(result.gradient_norm);
-  if (!result.skipped) {
+  if (!std::isfinite(result.loss)) {
+    result.non_finite = NonFinite::kLoss;
+  } else if (!std::isfinite(result.gradient_norm)) {
+    result.non_finite = NonFinite::kGradient;
+  } else if (!adam_.stays_finite(state_.raw, result.gradient_norm)) {
+    result.non_finite = NonFinite::kUpdate;
+  } else {
     at::NoGradGuard no_gradients;
-    const int64_t updates_before = adam_.updates();
-    adam_.update(raw_, gradient_, result.gradient_norm);
-    average_.update(ema_, raw_, updates_before);
+    adam_.update(state_.raw, gradient_, result.gradient_norm);
+    average_.update(state_.ema, state_.raw, counters.updates);
+    counters.updates = adam_.updates();
   }
-  ++step_;
-  images_seen_ += images;
+  ++counters.step;
+  counters.images_seen += images;
   return result;
+}
+
+std::vector<int64_t> Trainer::non_finite_images(int64_t images, const BatchFunction& batch,
+                                                const std::atomic<bool>& cancelled) {
+  const auto step = static_cast<uint64_t>(state_.counters.step - 1);
+  std::vector<int64_t> found;
+  for (int64_t i = 0; i < images; ++i) {
+    gradient_.flat().zero_();
+    const double loss = accumulate(i, 1, images, step, batch, cancelled);
+    if (!std::isfinite(loss) || !std::isfinite(global_norm(gradient_))) found.push_back(i);
+  }
+  return found;
 }
 
 }  // namespace ddpm

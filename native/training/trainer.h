@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <vector>
 
 #include "diffusion/gaussian_diffusion.h"
 #include "model/precision.h"
@@ -11,6 +12,7 @@
 #include "training/batch.h"
 #include "training/ema.h"
 #include "training/optimizer.h"
+#include "training/training_state.h"
 
 namespace ddpm {
 
@@ -23,12 +25,22 @@ struct TrainingConfig {
   uint64_t seed = 0;
 };
 
+// Why an update was skipped: what of it was not finite.
+enum class NonFinite {
+  kNothing,
+  kLoss,
+  kGradient,
+  kUpdate,  // the weights that it would have made
+};
+
 // What one optimizer update reports.
 struct StepResult {
   double loss = 0;           // the mean over the images
   double gradient_norm = 0;  // global, before clipping
   double learning_rate = 0;
-  bool skipped = false;  // the loss or the gradient was not finite, and nothing was changed
+  NonFinite non_finite = NonFinite::kNothing;
+
+  bool skipped() const { return non_finite != NonFinite::kNothing; }
 };
 
 // Algorithm 1, one update at a time, over weights that it shares with its owner.
@@ -37,28 +49,43 @@ class Trainer {
   // Images [first, first + count) of the update.
   using BatchFunction = std::function<Batch(int64_t first, int64_t count)>;
 
+  // From weights that were never trained.
   Trainer(const TrainingConfig& config, ParameterSet raw, ParameterSet ema);
+  // From where a training was; the weights of `state` are shared, not copied.
+  Trainer(const TrainingConfig& config, TrainingState state);
 
   // One optimizer update on `images` images, in `accumulation` passes of equal size, whose gradients add up to that of
-  // a single pass. Throws Cancelled, with nothing changed, when the flag is set.
+  // a single pass. An update that is not finite changes nothing but the count of steps and images. Throws Cancelled,
+  // with nothing changed, when the flag is set.
   StepResult update(int64_t images, int64_t accumulation, const BatchFunction& batch,
                     const std::atomic<bool>& cancelled);
 
-  int64_t step() const { return step_; }                // updates, the skipped ones included
-  int64_t images_seen() const { return images_seen_; }  // by all updates together: the position in the data order
+  // Which of the `images` images of the update before step() (which was skipped) have, each on its own, a loss or a
+  // gradient that is not finite, by their place in the update. Takes a pass for each.
+  std::vector<int64_t> non_finite_images(int64_t images, const BatchFunction& batch,
+                                         const std::atomic<bool>& cancelled);
+
+  int64_t step() const { return state_.counters.step; }
+  int64_t skipped() const { return step() - state_.counters.updates; }
+  int64_t images_seen() const { return state_.counters.images_seen; }
+  Tally& tally() { return state_.counters.tally; }
   const ParameterSet& gradient() const { return gradient_; }
+  // Shares the trainer's own storage.
+  const TrainingState& state() const { return state_; }
 
  private:
+  // Adds the gradient of one pass, of images [first, first + count) of `images`, to gradient_; returns the pass's part
+  // of the mean loss.
+  double accumulate(int64_t first, int64_t count, int64_t images, uint64_t step, const BatchFunction& batch,
+                    const std::atomic<bool>& cancelled);
+
   TrainingConfig config_;
   GaussianDiffusion diffusion_;
-  ParameterSet raw_;
-  ParameterSet ema_;
+  TrainingState state_;
   ParameterSet gradient_;
-  UNet network_;  // bound to raw_, its gradients to gradient_
+  UNet network_;  // bound to the raw weights, its gradients to gradient_
   Adam adam_;
   Ema average_;
-  int64_t step_ = 0;
-  int64_t images_seen_ = 0;
 };
 
 }  // namespace ddpm

@@ -21,6 +21,8 @@ struct TrainOptions {
   int64_t gradient_accumulation = 1;
   bool horizontal_flip = false;
   int64_t progress_every = 1;
+  int64_t most_non_finite = 10;  // updates in a row that are not finite, after which training gives up
+  int64_t checkpoint_every = 0;  // 0: never
 };
 
 struct TrainProgress {
@@ -50,15 +52,18 @@ class TrainingRun {
   TrainingRun(TrainOptions options, uint64_t seed, int64_t timesteps, ProgressFunction progress);
 
   bool finished(int64_t step) const { return step >= options_.steps; }
-  // The next update. Throws Cancelled, with nothing changed; ERR_NON_FINITE after too many skipped updates in a row.
+  // Whether a checkpoint is to be made of this step.
+  bool checkpoint_due(int64_t step) const {
+    return options_.checkpoint_every > 0 && step % options_.checkpoint_every == 0;
+  }
+  // The next update. Throws Cancelled, with nothing changed; NonFiniteError after too many skipped updates in a row.
   void step(Trainer& trainer, const std::atomic<bool>& cancelled);
-  TrainResult result(int64_t step) const;
+  TrainResult result(int64_t step, int64_t skipped_steps) const;
 
  private:
   using Clock = std::chrono::steady_clock;
 
-  void count(const StepResult& result, int64_t step, const std::vector<int64_t>& timesteps);
-  void report(const StepResult& result, int64_t step);
+  void report(Trainer& trainer, const StepResult& result);
 
   TrainOptions options_;
   BatchSource batches_;
@@ -66,14 +71,10 @@ class TrainingRun {
   Clock::time_point started_ = Clock::now();
   double loss_ = std::numeric_limits<double>::quiet_NaN();  // as last reported
   double seconds_a_step_ = 0;                               // smoothed over the reports
-  int64_t skipped_ = 0;
-  int64_t skipped_in_a_row_ = 0;
 
   struct {
     Clock::time_point begin = Clock::now();
     int64_t steps = 0;
-    int64_t finite = 0;
-    double loss = 0;  // summed over the finite ones
   } since_report_;
 };
 

@@ -16,6 +16,7 @@ describe('defaults in doc comments', () => {
     EmaOptions: defaults.emaDefaults,
     DdpmConfig: defaults.modelDefaults,
     TrainOptions: defaults.trainDefaults,
+    CheckpointOptions: defaults.checkpointDefaults,
     TrainStepOptions: defaults.trainStepDefaults,
     PredictOptions: defaults.predictDefaults,
     SampleOptions: defaults.sampleDefaults,

@@ -20,6 +20,16 @@ test('training has defaults', () => {
     horizontalFlip: false,
     gradientAccumulation: 1,
     progressEvery: 1,
+    maxNonFinite: 10,
+    datasetChange: 'refuse',
+  });
+});
+
+test('checkpoints have defaults', () => {
+  expect(resolveTrainOptions({ steps: 7, checkpoint: { directory: 'here' } }).checkpoint).toEqual({
+    directory: 'here',
+    every: 1000,
+    keep: 3,
   });
 });
 
@@ -35,6 +45,16 @@ test('what is given stands, the callback and the signal too', () => {
     horizontalFlip: true,
     gradientAccumulation: 2,
     progressEvery: 5,
+    maxNonFinite: 4,
+    datasetChange: 'accept' as const,
+    checkpoint: {
+      directory: 'here',
+      every: 2,
+      keep: 1,
+      metric: () => 0,
+      onSave: () => undefined,
+      onError: () => undefined,
+    },
     onProgress: () => undefined,
     signal: new AbortController().signal,
   };

@@ -3,6 +3,7 @@
  * an object itself says it knows: one that is added without a row here fails the first test of its object.
  */
 import {
+  type CheckpointOptions,
   type DdpmConfig,
   type DiffusionOptions,
   type DiffusionStepOptions,
@@ -11,16 +12,20 @@ import {
   type OptimizerOptions,
   type ParametersOptions,
   type PredictOptions,
+  type ResumeOptions,
   resolveConfig,
   resolveDiffusionStepOptions,
   resolveLoadOptions,
   resolveParametersOptions,
   resolvePredictOptions,
+  resolveResumeOptions,
   resolveSampleOptions,
+  resolveSaveCheckpointOptions,
   resolveSaveOptions,
   resolveTrainOptions,
   resolveTrainStepOptions,
   type SampleOptions,
+  type SaveCheckpointOptions,
   type SaveOptions,
   type TrainOptions,
   type TrainStepOptions,
@@ -308,8 +313,37 @@ const train: Record<keyof Required<TrainOptions>, Row> = {
   horizontalFlip: flag,
   gradientAccumulation: integers(1, 65536),
   progressEvery: countable(1),
+  maxNonFinite: countable(1),
+  checkpoint: {
+    ...group('an object', [{ directory: 'x' }]),
+    refuses: [
+      ...group().refuses,
+      [{}, 'undefined (undefined)', 'checkpoint.directory', 'the path of a folder'],
+      [{ directory: 'x', every: 0 }, '0 (number)', 'checkpoint.every', 'a positive integer'],
+    ],
+  },
+  datasetChange: choice(['refuse', 'accept'], "'refuse' or 'accept'"),
   onProgress: callback,
   signal,
+};
+
+const checkpoint: Record<keyof Required<CheckpointOptions>, Row> = {
+  directory: {
+    expected: 'the path of a folder',
+    accepts: ['x', '/tmp/a b/ä'],
+    refuses: [
+      NULL,
+      [undefined, 'undefined (undefined)'],
+      ['', "'' (string)"],
+      [5, '5 (number)'],
+      ['a\0b', "'a\\x00b' (string)"],
+    ],
+  },
+  every: countable(1),
+  keep: countable(1),
+  metric: callback,
+  onSave: callback,
+  onError: callback,
 };
 
 const trainStep: Record<keyof Required<TrainStepOptions>, Row> = {
@@ -353,6 +387,28 @@ const load: Record<keyof Required<LoadOptions>, Row> = {
 
 const save: Record<keyof Required<SaveOptions>, Row> = { signal };
 
+const saveCheckpoint: Record<keyof Required<SaveCheckpointOptions>, Row> = {
+  keep: countable(1),
+  metric: numbers('a finite number', [-1, 0, 1.5], []),
+  signal,
+};
+
+const resume: Record<keyof Required<ResumeOptions>, Row> = {
+  device: config.device,
+  precision: config.precision,
+  optimizer: group(),
+  ema: group(),
+  ifNone: {
+    ...group('an object', [model]),
+    refuses: [
+      ...group().refuses,
+      [{ ...model, seed: -1 }, '-1 (number)', 'ifNone.seed', 'an integer from 0 to 9007199254740991'],
+      [{}, 'undefined (undefined)', 'ifNone.image', '{ size, channels } or { height, width, channels }'],
+    ],
+  },
+  signal,
+};
+
 const parameters: Record<keyof Required<ParametersOptions>, Row> = {
   weights: choice(['ema', 'raw', 'gradient'], "'ema', 'raw' or 'gradient'"),
 };
@@ -394,6 +450,13 @@ const objects: OptionObject[] = [
     rows: train,
   },
   {
+    name: 'train.checkpoint',
+    prefix: 'checkpoint.',
+    resolve: (key, value) =>
+      resolveTrainOptions(untyped({ steps: 1, checkpoint: untyped({ directory: 'x', [key]: value }) })),
+    rows: checkpoint,
+  },
+  {
     name: 'trainStep',
     prefix: '',
     resolve: (key, value) =>
@@ -430,6 +493,18 @@ const objects: OptionObject[] = [
     prefix: '',
     resolve: (key, value) => resolveSaveOptions('folder', untyped({ [key]: value })),
     rows: save,
+  },
+  {
+    name: 'saveCheckpoint',
+    prefix: '',
+    resolve: (key, value) => resolveSaveCheckpointOptions('folder', untyped({ [key]: value })),
+    rows: saveCheckpoint,
+  },
+  {
+    name: 'resume',
+    prefix: '',
+    resolve: (key, value) => resolveResumeOptions('folder', untyped({ [key]: value })),
+    rows: resume,
   },
   {
     name: 'parameters',
@@ -515,12 +590,12 @@ test.each([
   expect(refusal(() => resolve(value))).toBe(`${name}: expected an object, got ${shown}`);
 });
 
-test.each([
-  ['checkpoint', () => resolveTrainOptions(untyped({ steps: 1, checkpoint: { directory: 'x' } }))],
-  ['guidanceScale', () => resolveSampleOptions(1, untyped({ guidanceScale: 2 }), plain)],
-])('%s is refused by name', (name, resolve) => {
-  expect(refusal(resolve)).toBe(`${name}: not supported by this version`);
-});
+test.each([['guidanceScale', () => resolveSampleOptions(1, untyped({ guidanceScale: 2 }), plain)]])(
+  '%s is refused by name',
+  (name, resolve) => {
+    expect(refusal(resolve)).toBe(`${name}: not supported by this version`);
+  },
+);
 
 test('an option in the wrong group is sent to the right one', () => {
   const known = 'image, unet, diffusion, optimizer, ema, device, precision, seed';

@@ -26,6 +26,7 @@ const defaultsOf: Record<string, Record<string, unknown>> = {
   EmaOptions: { ...defaults.emaDefaults },
   DdpmConfig: { ...defaults.modelDefaults },
   TrainOptions: { ...defaults.trainDefaults },
+  CheckpointOptions: { ...defaults.checkpointDefaults },
   TrainStepOptions: { ...defaults.trainStepDefaults },
   PredictOptions: { ...defaults.predictDefaults },
   SampleOptions: { ...defaults.sampleDefaults },

@@ -1,8 +1,5 @@
 /** NaN and infinity are errors, never a black picture or damaged weights. */
-import { mkdtemp, readdir, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { Ddpm, type DdpmConfig, type SampleOptions, type TrainProgress } from '../../lib';
+import type { Ddpm, DdpmConfig, SampleOptions, TrainProgress } from '../../lib';
 import { randomImages } from './datasets';
 import { modelWith, randomModel, sameParameters, small, valuesOf } from './models';
 import { normals } from './numbers';
@@ -87,10 +84,13 @@ describe('trainStep()', () => {
   ])('%s: an error, and the weights are as before', async (_, wrong) => {
     await using ddpm = await randomModel({ ...small, optimizer: { learningRate: 1e-2, warmupSteps: 0 } });
     await ddpm.trainStep(good);
+    expect(ddpm.step).toBe(1);
     const before = await weightsOf(ddpm);
     await expect(ddpm.trainStep({ ...good, ...wrong })).rejects.toMatchObject({
       code: 'ERR_NON_FINITE',
-      message: 'trainStep: the loss or the gradient is not finite; the weights were left as they were',
+      message:
+        'trainStep: the loss of step 2 is not finite (timesteps 500). Image 0 of the 1 given causes it, at timestep 500. ' +
+        'The weights were left as they were; lower optimizer.learningRate, or look at the data',
     });
     const after = await weightsOf(ddpm);
     expect(sameParameters(after.raw, before.raw)).toBe(true);
@@ -117,34 +117,13 @@ describe('train()', () => {
     const training = ddpm.train(dataset, { steps: 100, batchSize: 4, onProgress: (at) => reports.push(at) });
     await expect(training).rejects.toMatchObject({
       code: 'ERR_NON_FINITE',
-      message: expect.stringMatching(/^Training stopped at step 11: .* 10 times in a row \(timesteps (\d+, ){3}\d+\)/),
+      message: expect.stringMatching(
+        /^Training stopped at step 11, after 10 updates in a row that were not finite: the loss was not finite \(timesteps (\d+, ){3}\d+\)\. The weights are those of the last good step; /,
+      ),
     });
     expect(reports.map(({ skippedSteps }) => skippedSteps)).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 9]);
     const after = await weightsOf(ddpm);
     expect(sameParameters(after.raw, good.raw)).toBe(true);
     expect(sameParameters(after.ema, good.ema)).toBe(true);
   });
-});
-
-test('a model with such weights is not saved over a good one', async () => {
-  const folder = await mkdtemp(join(tmpdir(), 'ddpm-non-finite-'));
-  try {
-    await using ddpm = await randomModel({
-      ...small,
-      optimizer: { learningRate: 1e38, warmupSteps: 0, gradientClip: null },
-      ema: { decay: 0, warmup: false },
-    });
-    await ddpm.save(folder);
-    const before = (await readdir(folder, { recursive: true })).sort();
-    const weights = await valuesOf(ddpm, 'ema');
-    for (let i = 0; i < 9; i++) await ddpm.trainStep(good).catch(() => {});
-    const infinite = [...(await valuesOf(ddpm, 'ema')).values()].some((data) => !data.every(Number.isFinite));
-    expect(infinite).toBe(true);
-    await expect(ddpm.save(folder)).rejects.toMatchObject({ code: 'ERR_NON_FINITE' });
-    expect((await readdir(folder, { recursive: true })).sort()).toEqual(before);
-    await using again = await Ddpm.load(folder, { device: 'cpu' });
-    expect(sameParameters(await valuesOf(again, 'ema'), weights)).toBe(true);
-  } finally {
-    await rm(folder, { recursive: true });
-  }
 });
