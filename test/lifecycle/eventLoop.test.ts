@@ -1,4 +1,4 @@
-/** The event loop goes on while a model of 35.7M parameters loads, trains, samples and becomes pictures. */
+/** The event loop goes on while a model of 35.7M parameters loads, trains, samples, is saved and resumed. */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -6,7 +6,7 @@ import { Ddpm, presets } from '../../lib';
 import { run } from './programs';
 
 const longestGap = 50;
-const works = ['load', 'train', 'sample', 'png', 'save', 'parameters', 'dispose'];
+const works = ['load', 'train', 'sample', 'png', 'save', 'checkpoint', 'resume', 'parameters', 'dispose'];
 
 test('a timer of 10 ms waits less than 50', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'ddpm-event-loop-'));

@@ -25,6 +25,11 @@ test('50 loads and disposals of a wider model', async () => {
   expect(await growth('loadWide', 50)).toBeLessThan(40);
 });
 
+// 64 MB each, with the copy that is written.
+test('30 checkpoints, each resumed', async () => {
+  expect(await growth('checkpoint', 30)).toBeLessThan(40);
+});
+
 test('40 models that are dropped without disposal', async () => {
   expect(await growth('drop', 40)).toBeLessThan(60);
 });

@@ -6,7 +6,7 @@ import { type Dataset, Ddpm, type DdpmErrorCode } from '../../lib';
 import { randomImages } from '../model/datasets';
 import { small } from '../model/models';
 
-type Method = 'train' | 'trainStep' | 'sample' | 'predictNoise' | 'parameters' | 'gradient' | 'save';
+type Method = 'train' | 'trainStep' | 'sample' | 'predictNoise' | 'parameters' | 'gradient' | 'save' | 'saveCheckpoint';
 type Outcome = 'ok' | DdpmErrorCode;
 
 const pixels = new Float32Array(64);
@@ -28,6 +28,7 @@ const methods: Record<Method, (ddpm: Ddpm) => Promise<unknown>> = {
   parameters: (ddpm) => ddpm.parameters(),
   gradient: (ddpm) => ddpm.parameters({ weights: 'gradient' }),
   save: (ddpm) => ddpm.save(folder),
+  saveCheckpoint: (ddpm) => ddpm.saveCheckpoint(join(folder, 'checkpoints'), { keep: 1 }),
 };
 
 /** Brings a model into the state, calls `then` in it, and lets the state end. */

@@ -53,6 +53,22 @@ const works = {
       for (;;) await ddpm.save(folder);
     });
   },
+  async checkpoint() {
+    await withFolder(async (directory) => {
+      await new Ddpm(config).train(await images(config), {
+        steps: endless,
+        batchSize: 2,
+        checkpoint: { directory, every: 1, keep: 1, metric: once(end) },
+      });
+    });
+  },
+  async resume() {
+    await withFolder(async (directory) => {
+      await new Ddpm(config).saveCheckpoint(directory);
+      setTimeout(end, 20 * Math.random());
+      for (;;) await Ddpm.resume(directory);
+    });
+  },
   async load() {
     await withFolder(async (folder) => {
       await new Ddpm(config).save(folder);

@@ -39,6 +39,11 @@ async function main() {
     await samples.grid().png();
   });
   await during('save', () => ddpm.save(pictures));
+  await during('checkpoint', () => {
+    const checkpoint = { directory: join(pictures, 'checkpoints'), every: 1, keep: 1 };
+    return ddpm.train(dataset, { steps: 5, batchSize: 1, checkpoint });
+  });
+  await during('resume', async () => (await Ddpm.resume(join(pictures, 'checkpoints'))).dispose());
   await during('parameters', () => ddpm.parameters());
   await during('dispose', () => ddpm.dispose());
   delete gaps.nothing;

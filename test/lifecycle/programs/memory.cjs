@@ -24,6 +24,10 @@ const prepare = {
   load: () => new Ddpm(configs.tiny).save(folder),
   loadWide: () => new Ddpm(wide).save(folder),
   drop: () => {},
+  checkpoint: async () => {
+    ddpm = new Ddpm(wide);
+    await ddpm.saveCheckpoint(folder, { keep: 1 });
+  },
 };
 const work = {
   // n = 1 to 8 in turn.
@@ -39,6 +43,10 @@ const work = {
   },
 };
 work.loadWide = work.load;
+work.checkpoint = async () => {
+  await ddpm.saveCheckpoint(folder, { keep: 1 });
+  await (await Ddpm.resume(folder)).dispose();
+};
 
 async function main() {
   await prepare[what]();

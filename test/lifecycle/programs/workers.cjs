@@ -2,7 +2,15 @@
 // whether the main thread uses the package meanwhile ('busy') or never ('idle').
 const { Worker, isMainThread, parentPort, workerData } = require('node:worker_threads');
 
+const { mkdtempSync, rmSync } = require('node:fs');
+const { tmpdir } = require('node:os');
+const { join } = require('node:path');
+
 const endless = 1e9;
+
+// Each worker has a folder of its own to save in.
+let workers = 0;
+let folders;
 
 // What a worker does in the middle of its work, and the exit code that it must have then.
 const endings = {
@@ -19,14 +27,15 @@ const endings = {
   never: { code: undefined, end: () => parentPort.postMessage('working') },
 };
 
-async function work(kind, ending) {
+async function work(kind, ending, folder) {
   const { Ddpm, configs, images, once } = require('./common.cjs');
   const onProgress = once(endings[ending].end);
   const long = ending !== 'natural';
   const ddpm = new Ddpm(configs.tiny);
-  if (kind === 'train') {
+  if (kind === 'train' || kind === 'checkpoint') {
     const dataset = await images(configs.tiny);
-    await ddpm.train(dataset, { steps: long ? endless : 3, batchSize: 2, onProgress });
+    const checkpoint = kind === 'checkpoint' ? { directory: folder, every: 1, keep: 1 } : undefined;
+    await ddpm.train(dataset, { steps: long ? endless : 3, batchSize: 2, checkpoint, onProgress });
   } else {
     await ddpm.sample(2, { steps: long ? 1000 : 3, onProgress });
   }
@@ -35,7 +44,8 @@ async function work(kind, ending) {
 
 function runWorker(kind, ending) {
   return new Promise((resolve, reject) => {
-    const worker = new Worker(__filename, { workerData: { kind, ending } });
+    const folder = join(folders, String(workers++));
+    const worker = new Worker(__filename, { workerData: { kind, ending, folder } });
     let finished = false;
     worker.on('message', (message) => {
       if (message === 'terminate') worker.terminate();
@@ -53,8 +63,10 @@ function runWorker(kind, ending) {
 }
 
 async function main() {
+  folders = mkdtempSync(join(tmpdir(), 'ddpm-workers-'));
+  process.on('exit', () => rmSync(folders, { recursive: true, force: true }));
   const [kind, ending, count, use] = process.argv.slice(2);
-  const workers = () => Promise.all(Array.from({ length: Number(count) }, () => runWorker(kind, ending)));
+  const allAtOnce = () => Promise.all(Array.from({ length: Number(count) }, () => runWorker(kind, ending)));
   let sample = async () => '';
   if (use === 'busy') {
     const { Ddpm, configs } = require('./common.cjs');
@@ -64,11 +76,11 @@ async function main() {
   const alone = await sample();
   // Twice: nothing that the first workers leave behind harms those that come after.
   for (let round = 0; round < 2; round++) {
-    const [beside] = await Promise.all([sample(), workers()]);
+    const [beside] = await Promise.all([sample(), allAtOnce()]);
     if (beside !== alone) throw new Error('the workers changed the pictures of the main thread');
   }
   console.log('finished');
 }
 
 if (isMainThread) main();
-else work(workerData.kind, workerData.ending);
+else work(workerData.kind, workerData.ending, workerData.folder);
