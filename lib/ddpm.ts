@@ -1,9 +1,9 @@
 import { type NativeModel, native } from './binding';
 import { loadWeights, readModelFolder, saveModelFolder } from './checkpoint';
 import {
-  configChanges,
   fromNewest,
   loadState,
+  modelChanges,
   PeriodicCheckpoints,
   type TrainingRecord,
   trainingChanges,
@@ -162,7 +162,10 @@ export class Ddpm {
         }
         if (training) ddpm.#training = Promise.resolve(training);
         ddpm.#resumed = training !== null;
-        tellChanges(`${checkpoint.folder}: goes on with other settings`, configChanges(config, ddpm.config));
+        tellChanges(
+          `${checkpoint.folder}: goes on with other settings`,
+          modelChanges(checkpoint.manifest, ddpm.config),
+        );
         return ddpm;
       },
       signal,

@@ -2,14 +2,14 @@
 import { inspect } from 'node:util';
 import type { ResolvedConfig } from '../../config';
 import { DdpmError } from '../../errors';
-import type { TrainingRecord } from './manifest';
+import type { Manifest, TrainingRecord } from './manifest';
+import { versions } from './versions';
 
-/**
- * Options that a resumed model has otherwise than its checkpoint, each as `name: new value (was: old value)`.
- */
-export function configChanges(before: ResolvedConfig, now: ResolvedConfig): string[] {
+/** What a resumed model has otherwise than its checkpoint, each as `name: new value (was: old value)`. */
+export function modelChanges({ config: before, versions: oldVersions }: Manifest, now: ResolvedConfig): string[] {
   const { device, precision, optimizer, ema } = now;
   return [
+    ...differences('versions.', oldVersions, versions()),
     ...differences('', { device: before.device, precision: before.precision }, { device, precision }),
     ...differences('optimizer.', before.optimizer, optimizer),
     ...differences('ema.', before.ema, ema),

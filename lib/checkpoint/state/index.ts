@@ -1,5 +1,5 @@
 /** Checkpoints: all that a training needs to go on. */
-export { configChanges, trainingChanges } from './changes';
+export { modelChanges, trainingChanges } from './changes';
 export type { TrainingRecord } from './manifest';
 export { PeriodicCheckpoints } from './periodic';
 export { fromNewest, loadState } from './read';

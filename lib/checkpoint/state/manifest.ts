@@ -7,6 +7,7 @@ import type { Fingerprint } from '../../datasets/fingerprint';
 import { DdpmError } from '../../errors';
 import type { Digest } from '../../files/digest';
 import type { JsonObject } from '../json';
+import type { Versions } from './versions';
 
 /** Goes up when a reader of the version before would misread the folder. */
 const FORMAT_VERSION = 1;
@@ -25,8 +26,8 @@ export interface Manifest {
   sequence: number;
   /** When it was saved, as Date.toISOString() writes it. */
   savedAt: string;
-  /** The package and the LibTorch that saved it: another may round otherwise. */
-  versions: { ddpmNode: string; libtorch: string };
+  /** Of what saved it. */
+  versions: Versions;
   config: ResolvedConfig;
   counters: NativeTrainingCounters;
   /** Null where `train()` was not called. */

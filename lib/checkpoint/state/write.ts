@@ -1,6 +1,6 @@
 /** Writing a checkpoint. */
 import { join, resolve } from 'node:path';
-import { type NativeTrainingState, native } from '../../binding';
+import type { NativeTrainingState } from '../../binding';
 import type { ResolvedConfig, SavedCheckpoint } from '../../config';
 import { throwIfAborted } from '../../errors';
 import { digestOf } from '../../files/digest';
@@ -14,11 +14,10 @@ import { modelFiles, tensorOf } from '../save';
 import { listCheckpoints, prune } from './folder';
 import { folderName, layout, setsOf } from './layout';
 import { type Manifest, manifestFile, type TrainingRecord } from './manifest';
+import { versions } from './versions';
 
 /** Room for headers, configurations and the manifest, beside four numbers a parameter. */
 const OTHER_BYTES = 4 * 1024 * 1024;
-
-const { version }: { version: string } = require('../../../package.json');
 
 /** What a checkpoint is made of. */
 export interface CheckpointContents {
@@ -97,7 +96,7 @@ async function fill(
   const manifest: Manifest = {
     sequence,
     savedAt: new Date().toISOString(),
-    versions: { ddpmNode: version, libtorch: native().libtorchVersion },
+    versions: versions(),
     config,
     counters: state.counters,
     training,

@@ -1,6 +1,9 @@
 /** A training that was stopped and resumed is the one that never stopped. */
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Ddpm, type DdpmConfig, type TrainOptions, type TrainResult } from '../../../lib';
+import { readManifest } from '../../../lib/checkpoint/state/folder';
+import { manifestFile } from '../../../lib/checkpoint/state/manifest';
 import { failure, temporaryFolder } from '../../helpers/folder';
 import { small } from '../../model/models';
 import { config, essence, fingerprint, images, manifestOf, options, warningsOf } from './support';
@@ -195,6 +198,21 @@ describe('what is other than before', () => {
       },
     ]);
     await ddpm?.dispose();
+  });
+
+  test('another release of LibTorch is told of', async () => {
+    await using ddpm = new Ddpm(config);
+    const { path } = await ddpm.saveCheckpoint(folder());
+    const manifest = await readManifest(path);
+    const old = { ...manifest, versions: { ...manifest.versions, libtorch: '2.0.0' } };
+    writeFileSync(join(path, 'checkpoint.json'), JSON.stringify(manifestFile(old)));
+    const told = await warningsOf(async () => (await Ddpm.resume(folder())).dispose());
+    expect(told).toEqual([
+      {
+        code: 'DDPM_RESUME_CHANGED',
+        message: expect.stringMatching(/versions\.libtorch: '[^']+' \(was: '2\.0\.0'\)$/),
+      },
+    ]);
   });
 
   test('other images are refused, unless they are asked for', async () => {
