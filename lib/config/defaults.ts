@@ -11,6 +11,7 @@ import type {
   ParametersOptions,
   PredictOptions,
   SampleOptions,
+  SaveOptions,
   TrainOptions,
   TrainStepOptions,
   UNetOptions,
@@ -73,6 +74,8 @@ export const trainStepDefaults: Required<Pick<TrainStepOptions, 'gradientAccumul
 });
 
 export const parametersDefaults: Required<ParametersOptions> = deepFreeze({ weights: 'ema' });
+
+export const saveDefaults: Required<Pick<SaveOptions, 'rawWeights'>> = deepFreeze({ rawWeights: false });
 
 export const predictDefaults: Required<Pick<PredictOptions, 'weights'>> = deepFreeze({ weights: 'ema' });
 

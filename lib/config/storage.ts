@@ -1,11 +1,15 @@
 /** Options of the calls that take a model to or from where it is kept. */
-import { parametersDefaults } from './defaults';
+import { z } from 'zod';
+import { parametersDefaults, saveDefaults } from './defaults';
+import { diffusionSchema } from './diffusion';
 import { deviceSchema, emaSchema, optimizerSchema, precisionSchema, seedSchema } from './fields';
 import { invalidOption } from './messages';
-import { abortSignal, choice, type Fields, options, parseOptions, withDefaults } from './schema';
+import { abortSignal, allow, choice, type Fields, flag, options, parseOptions, withDefaults } from './schema';
 import type { LoadOptions, ParametersOptions, SaveOptions } from './types';
 
 const loadSchema = options({
+  variant: allow('a name of letters, digits, _ and -', z.string().regex(/^[\w-]{1,64}$/)),
+  diffusion: diffusionSchema,
   device: deviceSchema,
   precision: precisionSchema,
   optimizer: optimizerSchema,
@@ -14,7 +18,10 @@ const loadSchema = options({
   signal: abortSignal(),
 } satisfies Fields<LoadOptions>);
 
-const saveSchema = options({ signal: abortSignal() } satisfies Fields<SaveOptions>);
+const saveSchema = options({ rawWeights: flag(), signal: abortSignal() } satisfies Fields<SaveOptions>);
+
+/** Options of `save()` as they stand once resolved. */
+export type ResolvedSaveOptions = SaveOptions & typeof saveDefaults;
 
 const parametersSchema = options({
   weights: choice(['ema', 'raw', 'gradient']),
@@ -35,9 +42,10 @@ export function resolveLoadOptions(directory: string, given: LoadOptions | undef
  *
  * @throws {DdpmError} `ERR_CONFIG`.
  */
-export function resolveSaveOptions(directory: string, given: SaveOptions | undefined): SaveOptions {
+export function resolveSaveOptions(directory: string, given: SaveOptions | undefined): ResolvedSaveOptions {
   checkDirectory(directory);
-  return parseOptions(saveSchema, given === undefined ? {} : given, 'options');
+  const { signal, ...rest } = parseOptions(saveSchema, given === undefined ? {} : given, 'options');
+  return { signal, ...withDefaults(rest, saveDefaults) };
 }
 
 /**
