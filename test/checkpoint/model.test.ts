@@ -429,6 +429,7 @@ describe('loading what is not right', () => {
     const path = await saved();
     const stage = join(path, '.ddpm-save-0123456789ab');
     mkdirSync(join(stage, 'old'), { recursive: true });
+    writeFileSync(join(stage, 'list.json'), '["model_index.json"]');
     renameSync(join(path, 'model_index.json'), join(stage, 'old', 'model_index.json'));
     expect(await failure(load(path), 'ERR_CHECKPOINT')).toMatch(
       /a save into it is under way or was cut off, and .*0123456789ab has the files/,
