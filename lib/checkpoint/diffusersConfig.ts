@@ -142,10 +142,11 @@ function readUNet(settings: Settings): { image: ImageShape; unet: Required<UNetO
   settings.choose('downsample_type', 'conv', ['conv']);
   settings.choose('mid_block_scale_factor', 1, [1]);
   settings.choose('mid_block_type', 'UNetMidBlock2D', ['UNetMidBlock2D']);
-  settings.choose('num_train_timesteps', null, [null]);
   settings.choose('resnet_time_scale_shift', 'default', ['default']);
   settings.choose('time_embedding_type', 'positional', ['positional']);
   settings.choose('upsample_type', 'conv', ['conv']);
+  // Of no effect: it is the length of a learned time embedding.
+  settings.take('num_train_timesteps', null, 'a positive integer or null', isCountOrNull);
   settings.refuseUnknown();
 
   if (settings.problems.length === 0) {
