@@ -8,7 +8,9 @@ export const metadataKeys = {
   step: 'ddpm_node.step',
 } as const;
 
-export function weightsMetadata(weights: 'ema' | 'raw', step: number): Readonly<Record<string, string>> {
+/** The metadata of a file; without a step where none is known. */
+export function weightsMetadata(weights: 'ema' | 'raw', step?: number): Readonly<Record<string, string>> {
   // diffusers refuses a file that does not say that its tensors are PyTorch's.
-  return { format: 'pt', [metadataKeys.weights]: weights, [metadataKeys.step]: String(step) };
+  const metadata = { format: 'pt', [metadataKeys.weights]: weights };
+  return step === undefined ? metadata : { ...metadata, [metadataKeys.step]: String(step) };
 }

@@ -22,7 +22,7 @@ import { CHUNK_BYTES, type TensorToWrite, writeSafetensors } from './safetensors
  * @param model.parameters Name and shape of each parameter in the weights.
  * @param model.weights The moving average.
  * @param model.rawWeights The weights as trained last, to be kept beside.
- * @param model.step Optimizer updates since the model's first.
+ * @param model.step Optimizer updates since the model's first, to be noted in the files.
  * @throws {DdpmError} `ERR_NON_FINITE`: a weight is NaN or infinite; `ERR_IO`, with the system's reason.
  *   {@link AbortError} if the signal fires. In each case nothing in the folder has changed.
  */
@@ -45,7 +45,7 @@ export async function saveModelFolder(
       writeSafetensors(
         to,
         model.parameters.map((parameter) => tensorOf(parameter, weights)),
-        { metadata: weightsMetadata(set, model.step ?? 0), signal },
+        { metadata: weightsMetadata(set, model.step), signal },
       ),
   });
   const json = (path: string, value: JsonObject) => ({ path, write: (to: string) => writeJson(to, value) });

@@ -134,7 +134,7 @@ function howToConvert(path: string): string {
   const name = quote(path);
   const target = quote(path.replace(/(\.\w+)?$/, '.safetensors'));
   return [
-    'In Python, this makes a file that can be read, if it holds names and tensors:',
+    'In Python, these lines make a file that can be read; where the weights are only a part of what is loaded, take that:',
     `  state = torch.load(${name}, map_location="cpu")`,
     `  safetensors.torch.save_file({name: tensor.contiguous() for name, tensor in state.items()}, ${target})`,
   ].join('\n');
