@@ -10,42 +10,56 @@ import { diffusersFiles } from './diffusersConfig';
 import { firstNonFinite } from './dtypes';
 import { type JsonObject, writeJson } from './json';
 import { isWeightsFile, layout } from './layout';
+import { weightsMetadata } from './metadata';
 import { nodeFile } from './nodeConfig';
 import { CHUNK_BYTES, type TensorToWrite, writeSafetensors } from './safetensors';
+
+/** A model to be saved. */
+export interface ModelToSave {
+  config: ResolvedConfig;
+  /** Name and shape of each parameter in the weights. */
+  parameters: readonly { readonly name: string; readonly shape: readonly number[] }[];
+  /** The moving average. */
+  weights: Pick<NativeWeights, 'read'>;
+  /** The weights as trained last, to be kept beside. */
+  rawWeights?: Pick<NativeWeights, 'read'>;
+  /** Optimizer updates since the model's first, to be noted in the files. */
+  step?: number;
+}
 
 /**
  * Saves a model in diffusers' layout, so that `DDPMPipeline.from_pretrained(folder)` takes it, with our own file beside.
  * An older model in the folder is replaced whole, with all its weight files, or stays as it is; other files are not
  * touched. See {@link replaceFiles}.
  *
- * @param parameters Name and shape of each parameter in `weights`.
  * @throws {DdpmError} `ERR_NON_FINITE`: a weight is NaN or infinite; `ERR_IO`, with the system's reason.
  *   {@link AbortError} if the signal fires. In each case nothing in the folder has changed.
  */
 export async function saveModelFolder(
   folder: string,
-  model: {
-    config: ResolvedConfig;
-    parameters: readonly { readonly name: string; readonly shape: readonly number[] }[];
-    weights: Pick<NativeWeights, 'read'>;
-  },
-  options: { signal?: AbortSignal } = {},
+  model: ModelToSave,
+  { signal }: { signal?: AbortSignal } = {},
 ): Promise<void> {
-  const { signal } = options;
-  const tensors = model.parameters.map((parameter) => tensorOf(parameter, model.weights));
-  await replaceFiles(folder, modelFiles({ config: model.config, tensors }, signal), { stale: otherWeights, signal });
+  await replaceFiles(folder, modelFiles(model, signal), { stale: otherWeights, signal });
 }
 
 /** The files of a model in the order in which they come into place, its entry last. */
-export function modelFiles(
-  { config, tensors }: { config: ResolvedConfig; tensors: readonly TensorToWrite[] },
-  signal?: AbortSignal,
-): FileToWrite[] {
-  const { index, unetConfig, schedulerConfig } = diffusersFiles(config);
+export function modelFiles(model: ModelToSave, signal?: AbortSignal): FileToWrite[] {
+  const { index, unetConfig, schedulerConfig } = diffusersFiles(model.config);
+  const tensorFile = (path: string, weights: Pick<NativeWeights, 'read'>, set: 'ema' | 'raw') => ({
+    path,
+    write: (to: string) =>
+      writeSafetensors(
+        to,
+        model.parameters.map((parameter) => tensorOf(parameter, weights)),
+        { metadata: weightsMetadata(set, model.step), signal },
+      ),
+  });
   const json = (path: string, value: JsonObject) => ({ path, write: (to: string) => writeJson(to, value) });
   return [
-    { path: layout.weights, write: (to) => writeSafetensors(to, tensors, { signal }) },
-    json(layout.nodeConfig, nodeFile(config)),
+    ...(model.rawWeights ? [tensorFile(layout.rawWeights, model.rawWeights, 'raw')] : []),
+    tensorFile(layout.weights, model.weights, 'ema'),
+    json(layout.nodeConfig, nodeFile(model.config)),
     json(layout.schedulerConfig, schedulerConfig),
     json(layout.unetConfig, unetConfig),
     json(layout.index, index),

@@ -1,10 +1,22 @@
 /** Options of the calls that take a model to or from where it is kept. */
-import type { z } from 'zod';
-import { parametersDefaults } from './defaults';
+import { z } from 'zod';
+import { parametersDefaults, saveDefaults } from './defaults';
+import { diffusionSchema } from './diffusion';
 import { deviceSchema, directorySchema, emaSchema, optimizerSchema, precisionSchema, seedSchema } from './fields';
 import { resolveConfig } from './model';
 import { configSchema } from './modelSchema';
-import { abortSignal, choice, type Fields, finite, integer, options, parseOptions, withDefaults } from './schema';
+import {
+  abortSignal,
+  allow,
+  choice,
+  type Fields,
+  finite,
+  flag,
+  integer,
+  options,
+  parseOptions,
+  withDefaults,
+} from './schema';
 import type {
   DdpmConfig,
   LoadOptions,
@@ -15,6 +27,8 @@ import type {
 } from './types';
 
 const loadSchema = options({
+  variant: allow('a name of letters, digits, _ and -', z.string().regex(/^[\w-]{1,64}$/)),
+  diffusion: diffusionSchema,
   device: deviceSchema,
   precision: precisionSchema,
   optimizer: optimizerSchema,
@@ -23,7 +37,10 @@ const loadSchema = options({
   signal: abortSignal(),
 } satisfies Fields<LoadOptions>);
 
-const saveSchema = options({ signal: abortSignal() } satisfies Fields<SaveOptions>);
+const saveSchema = options({ rawWeights: flag(), signal: abortSignal() } satisfies Fields<SaveOptions>);
+
+/** Options of `save()` as they stand once resolved. */
+export type ResolvedSaveOptions = SaveOptions & typeof saveDefaults;
 
 const saveCheckpointSchema = options({
   keep: integer(1),
@@ -59,9 +76,10 @@ export function resolveLoadOptions(directory: string, given: LoadOptions | undef
  *
  * @throws {DdpmError} `ERR_CONFIG`.
  */
-export function resolveSaveOptions(directory: string, given: SaveOptions | undefined): SaveOptions {
+export function resolveSaveOptions(directory: string, given: SaveOptions | undefined): ResolvedSaveOptions {
   checkDirectory(directory);
-  return parseOptions(saveSchema, given === undefined ? {} : given, 'options');
+  const { signal, ...rest } = parseOptions(saveSchema, given === undefined ? {} : given, 'options');
+  return { signal, ...withDefaults(rest, saveDefaults) };
 }
 
 /**

@@ -20,6 +20,7 @@ describe('defaults in doc comments', () => {
     TrainStepOptions: defaults.trainStepDefaults,
     PredictOptions: defaults.predictDefaults,
     SampleOptions: defaults.sampleDefaults,
+    SaveOptions: defaults.saveDefaults,
   };
 
   test.each(Object.entries(valuesOf))('%s', (name, values) => {

@@ -30,6 +30,7 @@ const defaultsOf: Record<string, Record<string, unknown>> = {
   TrainStepOptions: { ...defaults.trainStepDefaults },
   PredictOptions: { ...defaults.predictDefaults },
   SampleOptions: { ...defaults.sampleDefaults },
+  SaveOptions: { ...defaults.saveDefaults },
   ParametersOptions: { ...defaults.parametersDefaults },
 };
 

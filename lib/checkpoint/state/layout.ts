@@ -7,8 +7,6 @@ import { layout as modelLayout } from '../layout';
 
 export const layout = {
   ...modelLayout,
-  /** The weights as trained last, where diffusers looks for a variant named `raw`. */
-  rawWeights: 'unet/diffusion_pytorch_model.raw.safetensors',
   /** Adam's moments, named as PyTorch does: `exp_avg.` and `exp_avg_sq.` before the parameter's name. */
   optimizer: 'optimizer.safetensors',
   /** Lists the files with their checksums: written last, and read first. */

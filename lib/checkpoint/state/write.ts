@@ -1,6 +1,6 @@
 /** Writing a checkpoint. */
 import { join, resolve } from 'node:path';
-import type { NativeTrainingState } from '../../binding';
+import type { NativeStateSet, NativeTrainingState } from '../../binding';
 import type { ResolvedConfig, SavedCheckpoint } from '../../config';
 import { throwIfAborted } from '../../errors';
 import { digestOf } from '../../files/digest';
@@ -78,20 +78,14 @@ async function fill(
   sequence: number,
   signal?: AbortSignal,
 ): Promise<number> {
-  const tensorsOf = (path: string) =>
-    setsOf[path].flatMap(([set, prefix]) =>
-      parameters.map((parameter) =>
-        tensorOf(parameter, { read: (...place) => state.read(set, ...place) }, prefix + parameter.name),
-      ),
-    );
-  const values = (path: string) => ({
-    path,
-    write: (to: string) => writeSafetensors(to, tensorsOf(path), { signal }),
-  });
+  const reader = (set: NativeStateSet) => ({ read: (...place: [string, number, number]) => state.read(set, ...place) });
+  const { step } = state.counters;
+  const moments = setsOf[layout.optimizer].flatMap(([set, prefix]) =>
+    parameters.map((parameter) => tensorOf(parameter, reader(set), prefix + parameter.name)),
+  );
   const files = [
-    ...modelFiles({ config, tensors: tensorsOf(layout.weights) }, signal),
-    values(layout.rawWeights),
-    values(layout.optimizer),
+    ...modelFiles({ config, parameters, weights: reader('ema'), rawWeights: reader('raw'), step }, signal),
+    { path: layout.optimizer, write: (to: string) => writeSafetensors(to, moments, { signal }) },
   ];
   const manifest: Manifest = {
     sequence,
