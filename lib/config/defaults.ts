@@ -7,6 +7,7 @@ import type {
   DdpmConfig,
   DiffusionOptions,
   EmaOptions,
+  HubOptions,
   OptimizerOptions,
   ParametersOptions,
   PredictOptions,
@@ -73,6 +74,8 @@ export const trainStepDefaults: Required<Pick<TrainStepOptions, 'gradientAccumul
 });
 
 export const parametersDefaults: Required<ParametersOptions> = deepFreeze({ weights: 'ema' });
+
+export const hubDefaults: Required<Pick<HubOptions, 'revision'>> = deepFreeze({ revision: 'main' });
 
 export const predictDefaults: Required<Pick<PredictOptions, 'weights'>> = deepFreeze({ weights: 'ema' });
 

@@ -1,3 +1,4 @@
+export { type HubSource, resolveHubOptions } from './hub';
 export { labelsOf } from './labels';
 export { alternatives, configError, describeValue, invalidLine, invalidOption } from './messages';
 export { resolveConfig } from './model';
@@ -19,6 +20,8 @@ export type {
   DiffusionOptions,
   DiffusionStepOptions,
   EmaOptions,
+  HubOptions,
+  HubProgress,
   ImageOptions,
   ImageShape,
   LoadOptions,

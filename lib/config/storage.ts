@@ -5,7 +5,7 @@ import { invalidOption } from './messages';
 import { abortSignal, choice, type Fields, options, parseOptions, withDefaults } from './schema';
 import type { LoadOptions, ParametersOptions, SaveOptions } from './types';
 
-const loadSchema = options({
+export const loadSchema = options({
   device: deviceSchema,
   precision: precisionSchema,
   optimizer: optimizerSchema,
