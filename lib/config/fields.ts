@@ -1,7 +1,19 @@
-/** Fields of a model's configuration that other calls take too. */
+/** Options that several calls take. */
 import { z } from 'zod';
-import { allow, choice, type Fields, flag, fraction, integer, nonNegative, options, orNull, positive } from './schema';
-import type { Device, EmaOptions, OptimizerOptions } from './types';
+import {
+  abortSignal,
+  allow,
+  choice,
+  type Fields,
+  flag,
+  fraction,
+  integer,
+  nonNegative,
+  options,
+  orNull,
+  positive,
+} from './schema';
+import type { Device, EmaOptions, LoadOptions, OptimizerOptions } from './types';
 
 export const optimizerSchema = options({
   learningRate: positive(),
@@ -23,3 +35,13 @@ export const deviceSchema = allow(
 export const precisionSchema = choice(['auto', 'float32', 'bfloat16']);
 
 export const seedSchema = integer(0, Number.MAX_SAFE_INTEGER);
+
+/** Options of `Ddpm.load()`, which `Ddpm.fromHub()` takes too. */
+export const loadSchema = options({
+  device: deviceSchema,
+  precision: precisionSchema,
+  optimizer: optimizerSchema,
+  ema: emaSchema,
+  seed: seedSchema,
+  signal: abortSignal(),
+} satisfies Fields<LoadOptions>);

@@ -3,9 +3,9 @@ import { join, resolve } from 'node:path';
 import { z } from 'zod';
 import { userCacheFolder } from '../files/userCache';
 import { hubDefaults } from './defaults';
+import { loadSchema } from './fields';
 import { configError, invalidOption } from './messages';
 import { allow, callback, type Fields, options, parseOptions, withDefaults } from './schema';
-import { loadSchema } from './storage';
 import type { HubOptions, HubProgress, LoadOptions } from './types';
 
 const HUB_URL = 'an address that begins with https:// or http://';

@@ -1,18 +1,9 @@
 /** Options of the calls that take a model to or from where it is kept. */
 import { parametersDefaults } from './defaults';
-import { deviceSchema, emaSchema, optimizerSchema, precisionSchema, seedSchema } from './fields';
+import { loadSchema } from './fields';
 import { invalidOption } from './messages';
 import { abortSignal, choice, type Fields, options, parseOptions, withDefaults } from './schema';
 import type { LoadOptions, ParametersOptions, SaveOptions } from './types';
-
-export const loadSchema = options({
-  device: deviceSchema,
-  precision: precisionSchema,
-  optimizer: optimizerSchema,
-  ema: emaSchema,
-  seed: seedSchema,
-  signal: abortSignal(),
-} satisfies Fields<LoadOptions>);
 
 const saveSchema = options({ signal: abortSignal() } satisfies Fields<SaveOptions>);
 

@@ -70,11 +70,10 @@ async function complete(
 ): Promise<void> {
   const handle = await open(path, 'r+');
   try {
-    const had = (await handle.stat()).size;
-    await fill(endpoint, commit, file, handle, onBytes);
+    const inOne = await fill(endpoint, commit, file, handle, onBytes);
     if (await isRight(handle, file, endpoint.signal)) return await handle.sync();
-    // Perhaps it was what an earlier call had left.
-    if (had > 0) {
+    // One of the pieces may be of other contents.
+    if (!inOne) {
       await handle.truncate(0);
       await fill(endpoint, commit, file, handle, onBytes);
       if (await isRight(handle, file, endpoint.signal)) return await handle.sync();
@@ -86,22 +85,29 @@ async function complete(
   }
 }
 
-/** Brings a file up to its size, in as many attempts as it takes. */
+/**
+ * Brings a file up to its size, in as many attempts as it takes.
+ *
+ * @returns Whether all of it came in one piece, now.
+ */
 async function fill(
   endpoint: Endpoint,
   commit: string,
   file: RemoteFile,
   handle: FileHandle,
   onBytes: OnBytes,
-): Promise<void> {
+): Promise<boolean> {
   let length = (await handle.stat()).size;
   if (length > file.size) {
     await handle.truncate(0);
     length = 0;
   }
+  const nothing = length === 0;
+  let attempts = 0;
   await retrying(endpoint.signal, async () => {
     if (length === file.size) return;
     const before = length;
+    attempts++;
     try {
       await watched(endpoint, async (signal, alive) => {
         const response = await requestFile(endpoint, commit, file, length, signal);
@@ -120,14 +126,13 @@ async function fill(
           await onBytes(length);
         }
       });
+      if (length < file.size) throw new Passing(brokenOff(endpoint, file, length));
     } catch (error) {
-      throw error instanceof Passing
-        ? new Passing(error.reason, error.pause, length - before >= PROGRESS_BYTES)
-        : error;
+      if (!(error instanceof Passing)) throw error;
+      throw new Passing(error.reason, error.pause, length - before >= PROGRESS_BYTES);
     }
-    if (length < file.size)
-      throw new Passing(brokenOff(endpoint, file, length), undefined, length - before >= PROGRESS_BYTES);
   });
+  return nothing && attempts === 1;
 }
 
 /** The place of an answer's first byte; undefined where it is not what was asked for. */
