@@ -7,6 +7,7 @@ import { writeError } from '../files/errors';
 import { isWhole, RepositoryCache } from './cache';
 import { commitOf, defaultHubUrl, isCommit, listModelFiles, type RemoteFile } from './client';
 import type { Endpoint } from './http';
+import { removeForgotten } from './partial';
 import { Progress } from './progress';
 import { selectFiles, shardsOf } from './select';
 import { fetchBlob } from './transfer';
@@ -94,6 +95,7 @@ async function download(
   for (const file of files) await cache.place(commit, file);
   // Last: no listing that led to an error stays.
   await cache.writeListing(commit, listing);
+  await removeForgotten(cache.partials);
 }
 
 async function isCached(

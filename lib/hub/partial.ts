@@ -14,6 +14,9 @@ import { isMissing } from '../files/errors';
 /** Milliseconds without a write after which nobody works on a file any more; more than any pause in a transfer. */
 const ABANDONED_AFTER_MS = 3 * 60_000;
 
+/** Milliseconds after which a file is not going to be continued: its revision was left, or has other contents by now. */
+const FORGOTTEN_AFTER_MS = 14 * 24 * 60 * 60_000;
+
 const NAME = /^([0-9a-f]{40,64})\.(\d+)\.[0-9a-f]{12}$/;
 
 /**
@@ -42,6 +45,15 @@ export async function release(path: string): Promise<void> {
     else await rename(path, path.replace(/\.\d+(?=\.[0-9a-f]+$)/, '.0'));
   } catch (error) {
     if (!isMissing(error)) throw error;
+  }
+}
+
+/** Removes what nobody has come back to. */
+export async function removeForgotten(folder: string): Promise<void> {
+  for (const name of await readdir(folder)) {
+    if (!NAME.test(name)) continue;
+    const path = join(folder, name);
+    if ((await changedAt(path)) < Date.now() - FORGOTTEN_AFTER_MS) await rm(path, { force: true });
   }
 }
 
@@ -75,10 +87,7 @@ async function takeOver(left: readonly string[], mine: string): Promise<boolean>
 
 async function isAtWork(path: string, pid: number): Promise<boolean> {
   if (pid === 0) return false;
-  const changed = await stat(path).then(
-    ({ mtimeMs }) => mtimeMs,
-    () => 0,
-  );
+  const changed = await changedAt(path);
   if (changed < Date.now() - ABANDONED_AFTER_MS) return false;
   // In a container a process that was killed and the one that follows often have one number. A second for file systems
   // that count in seconds.
@@ -93,6 +102,13 @@ function isRunning(pid: number): boolean {
   } catch (error) {
     return (error as NodeJS.ErrnoException).code === 'EPERM';
   }
+}
+
+async function changedAt(path: string): Promise<number> {
+  return stat(path).then(
+    ({ mtimeMs }) => mtimeMs,
+    () => 0,
+  );
 }
 
 async function sizeOf(path: string): Promise<number> {

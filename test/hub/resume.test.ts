@@ -250,6 +250,24 @@ describe('what another process has left', () => {
   });
 });
 
+test('parts that nobody comes back to are removed in the end', async () => {
+  hub.commit(repository, modelFiles);
+  await leavePart(nobody, weights.subarray(0, half));
+  const partials = join(repositoryFolder(cacheDir()), 'partials');
+  const [, rest] = /^[0-9a-f]+(\..*)$/.exec(readdirSync(partials)[0]) as RegExpExecArray;
+  const [old, recent] = ['1', '2'].map((digit) => join(partials, digit.repeat(64) + rest));
+  for (const [path, days] of [
+    [old, 15],
+    [recent, 13],
+  ] as const) {
+    writeFileSync(path, 'part');
+    const time = Date.now() / 1000 - days * 24 * 60 * 60;
+    utimesSync(path, time, time);
+  }
+  await predicted();
+  expect(readdirSync(partials).map((name) => name[0])).toEqual(['2']);
+});
+
 describe('two calls at once', () => {
   test('into an empty cache fetch everything once', async () => {
     hub.commit(repository, modelFiles);
