@@ -3,6 +3,7 @@ import { loadWeights, readModelFolder, saveModelFolder } from './checkpoint';
 import { pacer } from './concurrency';
 import {
   type DdpmConfig,
+  type DiffusionOptions,
   type HubOptions,
   type LoadOptions,
   nativeModelOptions,
@@ -90,22 +91,24 @@ export class Ddpm {
   }
 
   /**
-   * A saved model: a folder in diffusers' layout, saved here or in Python. All settings come from its files; the
+   * A saved model: a folder in one of diffusers' layouts, saved here or in Python. All settings come from its files; the
    * optimizer starts afresh.
    *
-   * @param directory The folder that holds `model_index.json`.
-   * @param options What to set otherwise: `device`, `precision`, `optimizer`, `ema`, `seed`.
+   * @param directory The folder that holds `model_index.json`, or a network's own, with `config.json`.
+   * @param options Which weights to take, and what to set otherwise: `diffusion`, `device`, `precision`, `optimizer`, `ema`,
+   *   `seed`.
    * @throws {DdpmError} `ERR_CHECKPOINT`: the folder is missing, damaged, or holds what is not supported (all of it is
    *   listed); `ERR_CONFIG`: a wrong option; `ERR_IO`. {@link AbortError} when the signal fires.
    */
   static async load(directory: string, options?: LoadOptions): Promise<Ddpm> {
-    const { signal, ...overrides } = resolveLoadOptions(directory, options);
+    const { signal, variant, ...overrides } = resolveLoadOptions(directory, options);
     throwIfAborted(signal);
-    const { config, weights } = await readModelFolder(directory);
+    const { diffusion } = overrides;
+    const { config, weights, rawWeights } = await readModelFolder(directory, { variant, diffusion });
     try {
       const ddpm = new Ddpm(checkedFolderConfig(directory, config, overrides));
       try {
-        await loadWeights(weights, ddpm.#native, signal);
+        await loadWeights(weights, ddpm.#native, { raw: rawWeights, signal });
       } catch (error) {
         void ddpm.dispose();
         throw error instanceof DdpmError || error instanceof AbortError ? error : errorOf(error, signal);
@@ -113,6 +116,7 @@ export class Ddpm {
       return ddpm;
     } finally {
       await weights.close();
+      await rawWeights?.close();
     }
   }
 
@@ -238,16 +242,23 @@ export class Ddpm {
 
   /**
    * Saves the moving average in diffusers' layout: `DDPMPipeline.from_pretrained(directory)` reads it in Python, and
-   * {@link load} here. An older model in the folder is replaced whole or stays as it is.
+   * {@link load} here. With `rawWeights`, the weights as trained last are beside it, as a variant. An older model in the folder is replaced whole or stays as it is.
    *
    * @throws {DdpmError} `ERR_CONFIG`; `ERR_IO`, with the system's reason; `ERR_NON_FINITE`: a weight is NaN or infinite;
    *   `ERR_DISPOSED`. {@link AbortError} when the signal fires.
    */
   async save(directory: string, options?: SaveOptions): Promise<void> {
     this.#requireAlive();
-    const { signal } = resolveSaveOptions(directory, options);
-    const weights = await runNative(this.save, () => this.#native.exportWeights('ema'), signal);
-    await saveModelFolder(directory, { config: this.config, parameters: this.#parameters, weights }, { signal });
+    const { signal, rawWeights: withRaw } = resolveSaveOptions(directory, options);
+    const copies = async (set: 'ema' | 'raw') => runNative(this.save, () => this.#native.exportWeights(set), signal);
+    // Asked for at once, so that no step comes between them.
+    const [step, weights, rawWeights] = await Promise.all([
+      this.step,
+      copies('ema'),
+      withRaw ? copies('raw') : undefined,
+    ]);
+    const model = { config: this.config, parameters: this.#parameters, weights, rawWeights, step };
+    await saveModelFolder(directory, model, { signal });
   }
 
   /**
@@ -313,7 +324,17 @@ function checkedFolderConfig(directory: string, config: DdpmConfig, overrides: P
   return {
     ...config,
     ...overrides,
+    diffusion: { ...keptSchedule(config.diffusion, overrides.diffusion), ...overrides.diffusion },
     optimizer: { ...config.optimizer, ...overrides.optimizer },
     ema: { ...config.ema, ...overrides.ema },
   };
+}
+
+/** A folder's options of the diffusion process, less the parts of its schedule that another schedule does not use. */
+function keptSchedule(folder: DiffusionOptions = {}, given: DiffusionOptions = {}): DiffusionOptions {
+  const { betas, betaSchedule, betaStart, betaEnd, timesteps, ...others } = folder;
+  if (given.betas) return others;
+  if (given.betaSchedule === undefined) return folder;
+  const kept = { ...others, timesteps };
+  return given.betaSchedule === 'cosine' ? kept : { ...kept, betaStart, betaEnd };
 }

@@ -4,6 +4,7 @@
  * express is refused by name, all at once: a setting that is passed over gives other pictures without a word.
  */
 import type { DdpmConfig, DiffusionOptions, ImageShape, ResolvedConfig, UNetOptions } from '../config';
+import { diffusionDefaults } from '../config/defaults';
 import { levelsOf } from '../config/levels';
 import { alternatives, invalidLine, nearestName, unknownLine } from '../config/messages';
 import { timestepSpacings } from '../config/sample';
@@ -24,31 +25,39 @@ const LONGEST_NAME = 80;
 /** What diffusers' files say of a model; the rest of a configuration is not theirs. */
 export type DiffusersConfig = Pick<DdpmConfig, 'diffusion'> & { image: ImageShape; unet: Required<UNetOptions> };
 
+/** A parsed file, and what messages call it. */
+interface NamedJson {
+  name: string;
+  json: JsonObject;
+}
+
 /**
  * The configuration that two files of diffusers describe, with every option that they decide. Whether the values go
  * together is left to `resolveConfig`.
  *
- * @param files The parsed files, and what messages call them.
+ * @param files.scheduler May be absent: the result then has no options of the diffusion process.
+ * @param files.varianceType What the caller says of the variance, in place of the scheduler's file.
  * @throws {DdpmError} `ERR_CHECKPOINT`, with one line for each setting that is not supported, unknown or of a wrong type.
  */
 export function configFromDiffusers(files: {
-  unet: { name: string; json: JsonObject };
-  scheduler: { name: string; json: JsonObject };
+  unet: NamedJson;
+  scheduler?: NamedJson;
+  varianceType?: DiffusionOptions['varianceType'];
 }): DiffusersConfig {
   const unetSettings = new Settings(files.unet.name, files.unet.json);
-  const schedulerSettings = new Settings(files.scheduler.name, files.scheduler.json);
   const { image, unet, outChannels } = readUNet(unetSettings);
-  const diffusion = readScheduler(schedulerSettings);
-  if (unetSettings.problems.length + schedulerSettings.problems.length === 0) {
+  const schedulerSettings = files.scheduler && new Settings(files.scheduler.name, files.scheduler.json);
+  const diffusion = schedulerSettings ? readScheduler(schedulerSettings) : {};
+  const problems = [...unetSettings.problems, ...(schedulerSettings?.problems ?? [])];
+  if (problems.length === 0) {
     // A learned variance is a second value for each of the image's.
-    const learned = diffusion.varianceType === 'learned_range';
-    const expected = learned ? 2 * image.channels : image.channels;
+    const variance = files.varianceType ?? diffusion.varianceType ?? diffusionDefaults.varianceType;
+    const expected = variance === 'learned_range' ? 2 * image.channels : image.channels;
     if (outChannels !== expected) {
-      const reason = `variance_type '${diffusion.varianceType}' and in_channels ${image.channels}`;
-      unetSettings.refuse('out_channels', `${expected} (for ${reason})`, outChannels);
+      const reason = `variance_type '${variance}' and in_channels ${image.channels}`;
+      problems.push(invalidLine(`${files.unet.name}: out_channels`, `${expected} (for ${reason})`, outChannels));
     }
   }
-  const problems = [...unetSettings.problems, ...schedulerSettings.problems];
   if (problems.length) throw new DdpmError('ERR_CHECKPOINT', problems.join('\n'));
   return { image, unet, diffusion };
 }
@@ -133,10 +142,11 @@ function readUNet(settings: Settings): { image: ImageShape; unet: Required<UNetO
   settings.choose('downsample_type', 'conv', ['conv']);
   settings.choose('mid_block_scale_factor', 1, [1]);
   settings.choose('mid_block_type', 'UNetMidBlock2D', ['UNetMidBlock2D']);
-  settings.choose('num_train_timesteps', null, [null]);
   settings.choose('resnet_time_scale_shift', 'default', ['default']);
   settings.choose('time_embedding_type', 'positional', ['positional']);
   settings.choose('upsample_type', 'conv', ['conv']);
+  // Of no effect: it is the length of a learned time embedding.
+  settings.take('num_train_timesteps', null, 'a positive integer or null', isCountOrNull);
   settings.refuseUnknown();
 
   if (settings.problems.length === 0) {
@@ -176,15 +186,18 @@ const variances = {
 function readScheduler(settings: Settings): DiffusionOptions {
   // The two share these settings and their defaults; which of them samples is up to `sample()`.
   settings.takeClass(['DDPMScheduler', 'DDIMScheduler']);
-  const timesteps = settings.take('num_train_timesteps', 1000, 'a positive integer', isCount);
+  // The releases before 0.1 called two of the settings otherwise; 0.8 had a flag for the prediction.
+  const timesteps = settings.takeRenamed('num_train_timesteps', 'timesteps', 1000, 'a positive integer', isCount);
   const betaStart = settings.take('beta_start', 1e-4, 'a number', isNumber);
   const betaEnd = settings.take('beta_end', 0.02, 'a number', isNumber);
   const betaSchedule = schedules[settings.choose('beta_schedule', 'linear', keysOf(schedules))];
   const betas = settings.take('trained_betas', null, 'an array of numbers or null', isNumbersOrNull);
   const varianceType = variances[settings.choose('variance_type', 'fixed_small', keysOf(variances))];
-  const clipSample = settings.take('clip_sample', true, 'true or false', isFlag);
+  const clipSample = settings.takeRenamed('clip_sample', 'clip_predicted_image', true, 'true or false', isFlag);
   const clipRange = settings.take('clip_sample_range', 1, 'a number', isNumber);
   const predictionType = settings.choose('prediction_type', 'epsilon', ['epsilon']);
+  settings.choose('predict_epsilon', true, [true]);
+  settings.choose('timestep_values', null, [null]);
 
   settings.choose('rescale_betas_zero_snr', false, [false]);
   settings.choose('set_alpha_to_one', true, [true]);
@@ -291,6 +304,24 @@ class Settings {
     if (allowed(value)) return value;
     this.refuse(key, expected, value);
     return fallback;
+  }
+
+  /** {@link take} for a setting that had another name once. A file with both must give them one value. */
+  takeRenamed<T>(
+    key: string,
+    oldKey: string,
+    fallback: T,
+    expected: string,
+    allowed: (value: unknown) => value is T,
+  ): T {
+    if (!this.values.has(oldKey)) {
+      this.known.push(oldKey);
+      return this.take(key, fallback, expected, allowed);
+    }
+    const old = this.take(oldKey, fallback, expected, allowed);
+    const value = this.take(key, old, expected, allowed);
+    if (value !== old) this.refuse(oldKey, `the value of ${key} (${value}), which it was called before`, old);
+    return value;
   }
 
   /** A setting that must be one of some values. */

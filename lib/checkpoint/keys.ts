@@ -4,11 +4,9 @@
  */
 import { DdpmError } from '../errors';
 import { floatDtypes } from './dtypes';
+import { listed } from './names';
 import type { TensorSource } from './safetensors';
 import type { TensorShape } from './safetensorsHeader';
-
-/** Names listed of each kind of mismatch. */
-const MOST_LISTED = 20;
 
 const legacyLayers: Readonly<Record<string, string>> = {
   query: 'to_q',
@@ -67,12 +65,6 @@ export function matchParameters(
     throw new DdpmError('ERR_CHECKPOINT', text);
   }
   return matched;
-}
-
-function listed(what: string, names: readonly string[]): string[] {
-  if (names.length === 0) return [];
-  const rest = names.length > MOST_LISTED ? ` and ${names.length - MOST_LISTED} more` : '';
-  return [`${names.length} ${what}: ${names.slice(0, MOST_LISTED).join('; ')}${rest}`];
 }
 
 function sameShape(a: readonly number[], b: readonly number[]): boolean {

@@ -1,65 +1,97 @@
 /** Reading a saved model. */
-import { readdir, stat } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
-import type { NativeModel } from '../binding';
-import type { DdpmConfig } from '../config';
+import { basename, join } from 'node:path';
+import type { NativeModel, NativeWeights } from '../binding';
+import type { DdpmConfig, DiffusionOptions } from '../config';
 import { DdpmError, throwIfAborted } from '../errors';
-import { interruptedWrites } from '../files/atomic';
-import { isMissing, readError } from '../files/errors';
+import { isMissing } from '../files/errors';
 import { checkModelIndex, configFromDiffusers } from './diffusersConfig';
 import { bytesPerElement, type FloatDtype, firstNonFinite } from './dtypes';
 import { readJsonObject } from './json';
 import { matchParameters } from './keys';
-import { isWeightsFile, layout } from './layout';
+import { layout } from './layout';
+import { metadataKeys } from './metadata';
 import { configFromNodeFile, type NodeConfig } from './nodeConfig';
+import { findModel } from './places';
 import { SafetensorsFile, type TensorSource } from './safetensors';
+import { openWeights } from './weights';
 
-/** A saved model, its weights still in their file. */
+/** A saved model, its weights still in their files. */
 export interface ModelFolder {
   /** All that the files say, and nothing else: what they leave open is absent. Not yet checked by `resolveConfig`. */
   readonly config: DdpmConfig;
   /** To be closed by the caller. */
   readonly weights: TensorSource;
+  /** The weights as trained last, where `weights` are their average and both are there. To be closed by the caller. */
+  readonly rawWeights?: TensorSource;
 }
 
 /**
- * Opens a folder in diffusers' layout, with or without our own file beside.
+ * Opens the folder of a model: in one of diffusers' layouts (see {@link findModel}), with or without our own file beside.
  *
- * The scheduler's file must be there: it holds the schedule that the network was trained with, which nothing else tells.
- *
+ * @param options.variant Which of several sets of weights; left out, the one without a name.
+ * @param options.diffusion What the caller says of the diffusion process. It changes nothing of what is returned, but
+ *   without it the scheduler's file must be there: it holds the schedule that the network was trained with.
  * @throws {DdpmError} `ERR_CHECKPOINT`: something is missing, damaged, of a form or with settings that are not supported,
  *   or was being replaced meanwhile; `ERR_IO`.
  */
-export async function readModelFolder(folder: string): Promise<ModelFolder> {
-  const before = await identify(folder);
-  const path = (place: keyof typeof layout) => join(folder, layout[place]);
-  checkModelIndex(path('index'), await readJsonObject(path('index')));
-  const read = async (place: keyof typeof layout) => ({ name: path(place), json: await readJsonObject(path(place)) });
-  const diffusers = configFromDiffusers({ unet: await read('unetConfig'), scheduler: await read('schedulerConfig') });
-  const own = await readNodeConfig(path('nodeConfig'));
-  const weights = await openWeights(path('weights'));
+export async function readModelFolder(
+  folder: string,
+  options: { variant?: string; diffusion?: DiffusionOptions } = {},
+): Promise<ModelFolder> {
+  const { variant, diffusion } = options;
+  const places = await findModel(folder);
+  const read = async (path: string) => ({ name: path, json: await readJsonObject(path) });
+  if (places.index) checkModelIndex(places.index, await readJsonObject(places.index));
+  const unet = await read(places.unetConfig);
+  if (!places.schedulerConfig && !diffusion) throw noSchedule(folder);
+  const scheduler = places.schedulerConfig ? await read(places.schedulerConfig) : undefined;
+  const diffusers = configFromDiffusers({ unet, scheduler, varianceType: diffusion?.varianceType });
+  const own = await readNodeConfig(places.nodeConfig);
+  const weights = await openWeights(places.unet, variant);
+  let rawWeights: TensorSource | undefined;
   try {
-    if ((await identify(folder)) !== before) {
+    if (variant === undefined && places.nodeConfig) rawWeights = await openRawWeights(places.unet, weights);
+    if ((await findModel(folder)).state !== places.state) {
       throw new DdpmError('ERR_CHECKPOINT', `${folder}: the model was replaced while it was read; load it again`);
     }
   } catch (error) {
     await weights.close();
+    await rawWeights?.close();
     throw error;
   }
-  return { config: { ...own, ...diffusers, diffusion: { ...diffusers.diffusion, ...own.diffusion } }, weights };
+  const config = { ...own, ...diffusers, diffusion: { ...diffusers.diffusion, ...own.diffusion } };
+  return { config, weights, rawWeights };
 }
 
 /**
- * Fills a model with saved weights, both the raw ones and their moving average.
+ * Fills a model with saved weights: one source for both the raw weights and their moving average, or one for each.
  *
+ * @param options.raw The raw weights, where `source` is only their average.
  * @throws {DdpmError} `ERR_CHECKPOINT`: the weights do not fit the model, or are not finite; `ERR_IO`. The model's weights
  *   are then as before. {@link AbortError} when the signal fires.
  */
 export async function loadWeights(
   source: TensorSource,
   model: Pick<NativeModel, 'parameters' | 'createWeights' | 'importWeights'>,
-  signal?: AbortSignal,
+  options: { raw?: TensorSource; signal?: AbortSignal } = {},
 ): Promise<void> {
+  const { raw, signal } = options;
+  const average = await readWeights(source, model, signal);
+  if (!raw) {
+    await model.importWeights(average, ['raw', 'ema']).promise;
+    return;
+  }
+  const trained = await readWeights(raw, model, signal);
+  await model.importWeights(trained, ['raw']).promise;
+  await model.importWeights(average, ['ema']).promise;
+}
+
+/** A set of weights, checked. */
+async function readWeights(
+  source: TensorSource,
+  model: Pick<NativeModel, 'parameters' | 'createWeights'>,
+  signal: AbortSignal | undefined,
+): Promise<NativeWeights> {
   const matched = matchParameters(model.parameters(), source);
   const weights = await model.createWeights().promise;
   for (const [name, tensor] of matched) {
@@ -80,54 +112,49 @@ export async function loadWeights(
       offset += bytes.length / bytesPerElement[dtype];
     }
   }
-  await model.importWeights(weights, ['raw', 'ema']).promise;
+  return weights;
 }
 
-/** What stands for one state of a folder: its index is a new file after every save. */
-async function identify(folder: string): Promise<string> {
-  const index = join(folder, layout.index);
-  try {
-    const { ino, mtimeNs } = await stat(index, { bigint: true });
-    return `${ino}:${mtimeNs}`;
-  } catch (error) {
-    if (!isMissing(error)) throw readError(error, index);
-    const reason = await whyNoModel(folder);
-    throw new DdpmError('ERR_CHECKPOINT', `${folder}: expected the folder of a saved model: ${reason}`, {
-      cause: error,
-    });
-  }
-}
-
-async function whyNoModel(folder: string): Promise<string> {
-  const isFolder = await stat(folder).then(
-    (stats) => stats.isDirectory(),
-    () => false,
+function noSchedule(folder: string): DdpmError {
+  const schedule = "timesteps: 1000, betaSchedule: 'linear', betaStart: 1e-4, betaEnd: 0.02";
+  const what = `there is no ${layout.schedulerConfig} and no ${basename(layout.schedulerConfig)}`;
+  const how = `Ddpm.load(directory, { diffusion: { ${schedule} } })`;
+  return new DdpmError(
+    'ERR_CHECKPOINT',
+    `${folder}: ${what}, which tell the schedule that the network was trained with: say it, as in ${how}`,
   );
-  if (!isFolder) return 'no such folder';
-  const [stage] = await interruptedWrites(folder).catch(() => []);
-  if (stage === undefined) return `it has no ${layout.index}`;
-  return `a save into it is under way or was cut off, and ${stage} has the files; the next save into it puts them in order`;
 }
 
-async function readNodeConfig(path: string): Promise<NodeConfig> {
+async function readNodeConfig(path: string | undefined): Promise<NodeConfig> {
+  // A model that diffusers saved has none.
+  return path === undefined ? {} : configFromNodeFile(path, await readJsonObject(path));
+}
+
+/**
+ * The raw weights that `save()` has put beside their average, if it has.
+ *
+ * @throws {DdpmError} `ERR_CHECKPOINT`: they are of another save than the average, or damaged.
+ */
+async function openRawWeights(unet: string, average: TensorSource): Promise<TensorSource | undefined> {
+  if (!(average instanceof SafetensorsFile)) return undefined;
+  const path = join(unet, basename(layout.rawWeights));
+  let raw: SafetensorsFile;
   try {
-    return configFromNodeFile(path, await readJsonObject(path));
+    raw = await SafetensorsFile.open(path);
   } catch (error) {
-    // A model that diffusers saved has none.
-    if (error instanceof DdpmError && isMissing(error.cause)) return {};
+    if (error instanceof DdpmError && isMissing(error.cause)) return undefined;
     throw error;
   }
-}
-
-async function openWeights(path: string): Promise<SafetensorsFile> {
-  try {
-    return await SafetensorsFile.open(path);
-  } catch (error) {
-    if (!(error instanceof DdpmError && isMissing(error.cause))) throw error;
-    const others = (await readdir(dirname(path)).catch(() => [])).filter(isWeightsFile);
-    const found = others.length
-      ? `; found ${others.join(', ')}, which this version does not read (in Python, save_pretrained(…, safe_serialization=True, max_shard_size='100GB') writes one file)`
-      : '';
-    throw new DdpmError('ERR_CHECKPOINT', `${path}: no such file${found}`, { cause: error });
+  // A variant of that name which somebody else has made is nothing to us, unless it is asked for.
+  if (raw.metadata.get(metadataKeys.weights) !== 'raw') {
+    await raw.close();
+    return undefined;
   }
+  const [step, averageStep] = [raw, average].map((file) => file.metadata.get(metadataKeys.step));
+  if (step === averageStep) return raw;
+  await raw.close();
+  throw new DdpmError(
+    'ERR_CHECKPOINT',
+    `${path}: the raw weights are of step ${step}, but the average beside them of step ${averageStep}: they are not of one save`,
+  );
 }

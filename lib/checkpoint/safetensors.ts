@@ -132,7 +132,7 @@ async function readHeaderLength(file: FileHandle, size: number, path: string): P
 }
 
 /** Fills the bytes from a place of the file. */
-async function readFully(file: FileHandle, bytes: Uint8Array, position: number, path: string): Promise<void> {
+export async function readFully(file: FileHandle, bytes: Uint8Array, position: number, path: string): Promise<void> {
   let done = 0;
   while (done < bytes.length) {
     const { bytesRead } = await file.read(bytes, done, bytes.length - done, position + done).catch((error: unknown) => {

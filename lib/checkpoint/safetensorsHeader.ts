@@ -7,6 +7,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { DdpmError } from '../errors';
 import { bytesPerElement, type Dtype, dtypes } from './dtypes';
+import { quote } from './names';
 
 /** Bytes of the length that stands before the header; the header fills up to a multiple of it, too. */
 export const HEADER_LENGTH_BYTES = 8;
@@ -266,11 +267,6 @@ const isSpace = (code: number) => code === 0x20 || code === 0x0a || code === 0x0
 
 function tensorText(name: string): string {
   return `tensor ${quote(name)}`;
-}
-
-/** On one line, and cut where it is long. */
-function quote(text: string): string {
-  return JSON.stringify(text.length > 200 ? `${text.slice(0, 200)}…` : text);
 }
 
 function damaged(file: string, what: string): DdpmError {

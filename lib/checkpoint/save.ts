@@ -10,6 +10,7 @@ import { diffusersFiles } from './diffusersConfig';
 import { firstNonFinite } from './dtypes';
 import { type JsonObject, writeJson } from './json';
 import { isWeightsFile, layout } from './layout';
+import { weightsMetadata } from './metadata';
 import { nodeFile } from './nodeConfig';
 import { CHUNK_BYTES, type TensorToWrite, writeSafetensors } from './safetensors';
 
@@ -18,7 +19,10 @@ import { CHUNK_BYTES, type TensorToWrite, writeSafetensors } from './safetensors
  * An older model in the folder is replaced whole, with all its weight files, or stays as it is; other files are not
  * touched. See {@link replaceFiles}.
  *
- * @param parameters Name and shape of each parameter in `weights`.
+ * @param model.parameters Name and shape of each parameter in the weights.
+ * @param model.weights The moving average.
+ * @param model.rawWeights The weights as trained last, to be kept beside.
+ * @param model.step Optimizer updates since the model's first.
  * @throws {DdpmError} `ERR_NON_FINITE`: a weight is NaN or infinite; `ERR_IO`, with the system's reason.
  *   {@link AbortError} if the signal fires. In each case nothing in the folder has changed.
  */
@@ -28,17 +32,28 @@ export async function saveModelFolder(
     config: ResolvedConfig;
     parameters: readonly { readonly name: string; readonly shape: readonly number[] }[];
     weights: Pick<NativeWeights, 'read'>;
+    rawWeights?: Pick<NativeWeights, 'read'>;
+    step?: number;
   },
   options: { signal?: AbortSignal } = {},
 ): Promise<void> {
   const { signal } = options;
   const { index, unetConfig, schedulerConfig } = diffusersFiles(model.config);
-  const tensors = model.parameters.map((parameter) => tensorOf(parameter, model.weights));
+  const tensorFile = (path: string, weights: Pick<NativeWeights, 'read'>, set: 'ema' | 'raw') => ({
+    path,
+    write: (to: string) =>
+      writeSafetensors(
+        to,
+        model.parameters.map((parameter) => tensorOf(parameter, weights)),
+        { metadata: weightsMetadata(set, model.step ?? 0), signal },
+      ),
+  });
   const json = (path: string, value: JsonObject) => ({ path, write: (to: string) => writeJson(to, value) });
   await replaceFiles(
     folder,
     [
-      { path: layout.weights, write: (to) => writeSafetensors(to, tensors, { signal }) },
+      ...(model.rawWeights ? [tensorFile(layout.rawWeights, model.rawWeights, 'raw')] : []),
+      tensorFile(layout.weights, model.weights, 'ema'),
       json(layout.nodeConfig, nodeFile(model.config)),
       json(layout.schedulerConfig, schedulerConfig),
       json(layout.unetConfig, unetConfig),

@@ -12,6 +12,7 @@ import type {
   ParametersOptions,
   PredictOptions,
   SampleOptions,
+  SaveOptions,
   TrainOptions,
   TrainStepOptions,
   UNetOptions,
@@ -76,6 +77,7 @@ export const trainStepDefaults: Required<Pick<TrainStepOptions, 'gradientAccumul
 export const parametersDefaults: Required<ParametersOptions> = deepFreeze({ weights: 'ema' });
 
 export const hubDefaults: Required<Pick<HubOptions, 'revision'>> = deepFreeze({ revision: 'main' });
+export const saveDefaults: Required<Pick<SaveOptions, 'rawWeights'>> = deepFreeze({ rawWeights: false });
 
 export const predictDefaults: Required<Pick<PredictOptions, 'weights'>> = deepFreeze({ weights: 'ema' });
 

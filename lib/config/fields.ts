@@ -1,5 +1,6 @@
 /** Options that several calls take. */
 import { z } from 'zod';
+import { diffusionSchema } from './diffusion';
 import {
   abortSignal,
   allow,
@@ -38,6 +39,8 @@ export const seedSchema = integer(0, Number.MAX_SAFE_INTEGER);
 
 /** Options of `Ddpm.load()`, which `Ddpm.fromHub()` takes too. */
 export const loadSchema = options({
+  variant: allow('a name of letters, digits, _ and -', z.string().regex(/^[\w-]{1,64}$/)),
+  diffusion: diffusionSchema,
   device: deviceSchema,
   precision: precisionSchema,
   optimizer: optimizerSchema,

@@ -1,11 +1,14 @@
 /** Options of the calls that take a model to or from where it is kept. */
-import { parametersDefaults } from './defaults';
+import { parametersDefaults, saveDefaults } from './defaults';
 import { loadSchema } from './fields';
 import { invalidOption } from './messages';
-import { abortSignal, choice, type Fields, options, parseOptions, withDefaults } from './schema';
+import { abortSignal, choice, type Fields, flag, options, parseOptions, withDefaults } from './schema';
 import type { LoadOptions, ParametersOptions, SaveOptions } from './types';
 
-const saveSchema = options({ signal: abortSignal() } satisfies Fields<SaveOptions>);
+const saveSchema = options({ rawWeights: flag(), signal: abortSignal() } satisfies Fields<SaveOptions>);
+
+/** Options of `save()` as they stand once resolved. */
+export type ResolvedSaveOptions = SaveOptions & typeof saveDefaults;
 
 const parametersSchema = options({
   weights: choice(['ema', 'raw', 'gradient']),
@@ -26,9 +29,10 @@ export function resolveLoadOptions(directory: string, given: LoadOptions | undef
  *
  * @throws {DdpmError} `ERR_CONFIG`.
  */
-export function resolveSaveOptions(directory: string, given: SaveOptions | undefined): SaveOptions {
+export function resolveSaveOptions(directory: string, given: SaveOptions | undefined): ResolvedSaveOptions {
   checkDirectory(directory);
-  return parseOptions(saveSchema, given === undefined ? {} : given, 'options');
+  const { signal, ...rest } = parseOptions(saveSchema, given === undefined ? {} : given, 'options');
+  return { signal, ...withDefaults(rest, saveDefaults) };
 }
 
 /**

@@ -395,8 +395,18 @@ export interface SampleOptions {
   signal?: AbortSignal;
 }
 
-/** Options of `Ddpm.load()`: what to set otherwise than the folder says. */
+/** Options of `Ddpm.load()`: which weights to take, and what to set otherwise than the folder says. */
 export interface LoadOptions {
+  /**
+   * Which of several sets of weights, by diffusers' name for it: 'fp16', 'bf16', 'raw', or any other of letters, digits, `_` and
+   * `-`. Left out, the weights without such a name; where `save()` has put the raw weights beside them, both are loaded.
+   */
+  variant?: string;
+  /**
+   * Options of the diffusion process to change. A folder that does not tell the schedule that its network was trained with
+   * needs them; what is left out then is as for a new model.
+   */
+  diffusion?: DiffusionOptions;
   /** Where the model lives; the folder's own wish is 'auto'. */
   device?: Device;
   /** The numbers that the network computes with. */
@@ -444,6 +454,11 @@ export interface HubOptions extends LoadOptions {
 
 /** Options of `save()`. */
 export interface SaveOptions {
+  /**
+   * Whether to save the weights as trained last too, beside their moving average: as diffusers' variant 'raw'.
+   * @defaultValue false
+   */
+  rawWeights?: boolean;
   /** Stops saving, with an AbortError; the folder is then as before. */
   signal?: AbortSignal;
 }

@@ -3,7 +3,7 @@
  * renamed into place, and the folder is flushed.
  */
 import { randomBytes } from 'node:crypto';
-import { type FileHandle, lstat, mkdir, open, readdir, rename, rm, rmdir } from 'node:fs/promises';
+import { type FileHandle, lstat, mkdir, open, readdir, readFile, rename, rm, rmdir, writeFile } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { DdpmError, throwIfAborted } from '../errors';
 import { isMissing, writeError } from './errors';
@@ -82,7 +82,7 @@ export async function replaceFiles(
     try {
       made = await makeFolder(path);
       const paths = files.map((file) => file.path);
-      await mendFolder(path, paths);
+      await mendFolder(path);
       const stage = join(path, STAGE_PREFIX + randomName());
       try {
         await writeStage(stage, files);
@@ -120,19 +120,29 @@ export async function syncFolder(folder: string): Promise<void> {
   }
 }
 
-/** Where the files of a stage are: `new` before they move into place, `old` what they replace, `done` once all have moved. */
-function placesOf(stage: string): { incoming: string; outgoing: string; done: string } {
-  return { incoming: join(stage, 'new'), outgoing: join(stage, 'old'), done: join(stage, 'done') };
+/**
+ * Where the files of a stage are: `new` before they move into place, `old` what they replace, `done` once all have moved.
+ * `list` names the new ones, since who puts a folder back may be writing others.
+ */
+function placesOf(stage: string): { incoming: string; outgoing: string; done: string; list: string } {
+  return {
+    incoming: join(stage, 'new'),
+    outgoing: join(stage, 'old'),
+    done: join(stage, 'done'),
+    list: join(stage, 'list.json'),
+  };
 }
 
 async function writeStage(stage: string, files: readonly FileToWrite[]): Promise<void> {
-  const { incoming } = placesOf(stage);
+  const { incoming, list } = placesOf(stage);
+  const paths = files.map((file) => file.path);
   await mkdir(incoming, { recursive: true });
   for (const file of files) {
     await mkdir(dirname(join(incoming, file.path)), { recursive: true });
     await file.write(join(incoming, file.path));
   }
-  await syncFolders(incoming, foldersOf(files.map((file) => file.path)));
+  await writeFile(list, JSON.stringify(paths), { flush: true });
+  await syncFolders(incoming, foldersOf(paths));
   await syncFolder(stage);
   await syncFolder(dirname(stage));
 }
@@ -156,7 +166,7 @@ async function commit(
     await syncFolder(stage);
   } catch (error) {
     try {
-      await rollBack(folder, stage, paths);
+      await rollBack(folder, stage);
     } catch {
       const text = `${folder}: could not be written nor put back as it was; the old files are in ${outgoing}`;
       throw new DdpmError('ERR_IO', `${text}: ${(error as Error).message}`, { cause: error });
@@ -167,10 +177,11 @@ async function commit(
 }
 
 /** Puts a folder back as it was before a commit that did not end. May itself be stopped anywhere and done again. */
-async function rollBack(folder: string, stage: string, paths: readonly string[]): Promise<void> {
-  const { incoming, outgoing } = placesOf(stage);
+async function rollBack(folder: string, stage: string): Promise<void> {
+  const { incoming, outgoing, list } = placesOf(stage);
   // `old` is there from the first move to the last: without it there is nothing to undo.
   if (!(await exists(outgoing))) return;
+  const paths: string[] = JSON.parse(await readFile(list, 'utf8'));
   for (const path of [...paths].reverse()) {
     if (!(await exists(join(incoming, path)))) await moveIfThere(path, folder, incoming);
   }
@@ -190,9 +201,9 @@ async function discard(stage: string): Promise<void> {
 }
 
 /** Undoes or clears away what calls that were killed have left. */
-async function mendFolder(folder: string, paths: readonly string[]): Promise<void> {
+async function mendFolder(folder: string): Promise<void> {
   for (const stage of await interruptedWrites(folder)) {
-    await rollBack(folder, stage, paths);
+    await rollBack(folder, stage);
     await rm(stage, { recursive: true, force: true });
   }
 }

@@ -231,6 +231,24 @@ describe('values that are read', () => {
       { tensor_format: 'pt', timestep_values: null, variance_type: 'fixed_large' },
       { diffusion: { varianceType: 'fixed_large' } },
     ],
+    [
+      'settings that change nothing',
+      { num_train_timesteps: 1000 },
+      { predict_epsilon: true, dynamic_thresholding_ratio: 0.9, sample_max_value: 2, timestep_spacing: 'trailing' },
+      { diffusion: { predictionType: 'epsilon' } },
+    ],
+    [
+      'settings under the names of the releases before 0.1',
+      {},
+      { timesteps: 500, clip_predicted_image: false },
+      { diffusion: { timesteps: 500, clipSample: false } },
+    ],
+    [
+      'both names of a setting, with one value',
+      {},
+      { timesteps: 500, num_train_timesteps: 500, clip_predicted_image: false, clip_sample: false },
+      { diffusion: { timesteps: 500, clipSample: false } },
+    ],
   ])('%s', (_, unet, scheduler, expected) => {
     const config = parse({ ...small, ...unet }, scheduler);
     expect(config).toMatchObject(expected);
@@ -278,7 +296,7 @@ describe('values that are refused, by name', () => {
     [{ mid_block_type: null }, "mid_block_type: expected 'UNetMidBlock2D', got null"],
     [{ norm_num_groups: null }, 'norm_num_groups: expected a positive integer, got null'],
     [{ num_class_embeds: 0 }, 'num_class_embeds: expected a positive integer or null, got 0'],
-    [{ num_train_timesteps: 1000 }, 'num_train_timesteps: expected null'],
+    [{ num_train_timesteps: 0 }, 'num_train_timesteps: expected a positive integer or null, got 0'],
     [{ resnet_time_scale_shift: 'scale_shift' }, "resnet_time_scale_shift: expected 'default'"],
     [{ time_embedding_dim: 256 }, 'time_embedding_dim: expected null or 128 (4 × channels), got 256'],
     [{ time_embedding_type: 'fourier' }, "time_embedding_type: expected 'positional'"],
@@ -315,6 +333,17 @@ describe('values that are refused, by name', () => {
     [{ set_alpha_to_one: false }, 'set_alpha_to_one: expected true'],
     [{ steps_offset: 1 }, 'steps_offset: expected 0'],
     [{ timestep_spacing: 'karras' }, "timestep_spacing: expected 'leading' or 'trailing' or 'linspace'"],
+    [{ predict_epsilon: false }, 'predict_epsilon: expected true, got false (boolean)'],
+    [{ timestep_values: [1, 2] }, 'timestep_values: expected null'],
+    [{ timesteps: 1.5 }, 'timesteps: expected a positive integer, got 1.5 (number)'],
+    [
+      { timesteps: 500, num_train_timesteps: 1000 },
+      'timesteps: expected the value of num_train_timesteps (1000), which it was called before, got 500 (number)',
+    ],
+    [
+      { clip_predicted_image: false, clip_sample: true },
+      'clip_predicted_image: expected the value of clip_sample (true), which it was called before, got false (boolean)',
+    ],
     [{ use_karras_sigmas: true }, 'use_karras_sigmas: unknown option'],
   ])('scheduler: %j', (scheduler, text) => {
     expect(message(() => parse(small, scheduler))).toContain(`scheduler_config.json: ${text}`);

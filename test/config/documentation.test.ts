@@ -20,6 +20,7 @@ describe('defaults in doc comments', () => {
     PredictOptions: defaults.predictDefaults,
     SampleOptions: defaults.sampleDefaults,
     HubOptions: defaults.hubDefaults,
+    SaveOptions: defaults.saveDefaults,
   };
 
   test.each(Object.entries(valuesOf))('%s', (name, values) => {

@@ -345,6 +345,18 @@ const sample: Record<keyof Required<SampleOptions>, Row> = {
 };
 
 const load: Record<keyof Required<LoadOptions>, Row> = {
+  variant: {
+    expected: 'a name of letters, digits, _ and -',
+    accepts: ['fp16', 'non-ema', 'a_1'],
+    refuses: [
+      ['', "'' (string)"],
+      ['../fp16', "'../fp16' (string)"],
+      ['fp16.safetensors', "'fp16.safetensors' (string)"],
+      [16, '16 (number)'],
+      [null, 'null (null)'],
+    ],
+  },
+  diffusion: group(),
   device: config.device,
   precision: config.precision,
   optimizer: group(),
@@ -397,7 +409,7 @@ const hub: Record<keyof Required<HubOptions>, Row> = {
   onProgress: callback,
 };
 
-const save: Record<keyof Required<SaveOptions>, Row> = { signal };
+const save: Record<keyof Required<SaveOptions>, Row> = { rawWeights: flag, signal };
 
 const parameters: Record<keyof Required<ParametersOptions>, Row> = {
   weights: choice(['ema', 'raw', 'gradient'], "'ema', 'raw' or 'gradient'"),

@@ -30,6 +30,7 @@ const defaultsOf: Record<string, Record<string, unknown>> = {
   PredictOptions: { ...defaults.predictDefaults },
   SampleOptions: { ...defaults.sampleDefaults },
   HubOptions: { ...defaults.hubDefaults },
+  SaveOptions: { ...defaults.saveDefaults },
   ParametersOptions: { ...defaults.parametersDefaults },
 };
 

@@ -138,6 +138,12 @@ describe('replaceFiles', () => {
       await replaceFiles(again, filesOf('new'), { stale });
       expect(treeOf(again)).toEqual(newTree);
 
+      // A call that writes fewer files puts back those of the one that was killed.
+      const fewer = `${copy}-fewer`;
+      cpSync(copy, fewer, { recursive: true });
+      await expect(replaceFiles(fewer, [{ path: 'index', write: stop }])).rejects.toThrow('stop');
+      expect([oldTree, newTree]).toContainEqual(treeOf(fewer));
+
       // Putting the old set back can itself be killed: cut it short at each of its renames, one after the other.
       for (let n = 1; n <= 3; n++) {
         await failing('rename', n, () => failure(replaceFiles(copy, filesOf('newer'), { stale }), 'ERR_IO'));

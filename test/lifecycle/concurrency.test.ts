@@ -78,7 +78,7 @@ test('models that fail to load disturb none at work', async () => {
     Ddpm.load(join(folder, 'nowhere')),
     Ddpm.load(folder),
     Ddpm.load(folder, { device: 'nothing' as 'cpu' }),
-    Ddpm.load(join(folder, 'unet')),
+    Ddpm.load(join(folder, 'scheduler')),
     Ddpm.load(folder),
   ];
   const outcomes = (await Promise.allSettled(loads)).map((load) =>
