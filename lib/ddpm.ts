@@ -132,7 +132,7 @@ export class Ddpm {
    */
   static async fromHub(repository: string, options?: HubOptions): Promise<Ddpm> {
     const { source, load } = resolveHubOptions(repository, options);
-    return Ddpm.load(await downloadModel(source), load);
+    return Ddpm.load(await downloadModel(source, load.variant), load);
   }
 
   /** The device in use: 'cpu' or 'cuda:N'. */

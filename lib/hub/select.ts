@@ -1,13 +1,19 @@
 /** Which files of a repository a model needs. */
+import { basename, dirname } from 'node:path/posix';
 import { isJsonObject, type JsonObject } from '../checkpoint/json';
-import { layout } from '../checkpoint/layout';
+import { layout, variantsOf, weightsFiles } from '../checkpoint/layout';
+import { alternatives } from '../config/messages';
 import { DdpmError } from '../errors';
 
-/** What describes a model beside its weights, in today's layout and in that of 2022, which has no folders. */
-const descriptions: Record<'folders' | 'flat', readonly string[]> = {
-  folders: [layout.index, layout.unetConfig, layout.schedulerConfig, layout.nodeConfig],
-  flat: [layout.index, 'config.json', 'scheduler_config.json', layout.nodeConfig],
-};
+const UNET = `${dirname(layout.unetConfig)}/`;
+
+/** Of each of a model's descriptions, where it can be: in today's layout, or in that of 2022, which has no folders. */
+const descriptions: string[][] = [
+  [layout.index],
+  [layout.unetConfig, basename(layout.unetConfig)],
+  [layout.schedulerConfig, basename(layout.schedulerConfig)],
+  [layout.nodeConfig],
+];
 
 /** A name that diffusers gives to weights, their shards and the index of shards; without folders. */
 const WEIGHTS_NAME = /^diffusion_pytorch_model[\w.-]*\.(safetensors|bin|json)$/;
@@ -22,34 +28,35 @@ export interface Selection {
 
 /** Whether a file can be part of a model at all. Such a path leads nowhere but into the model's folder and `unet/`. */
 export function isModelFile(path: string): boolean {
-  if ([...descriptions.folders, ...descriptions.flat].includes(path)) return true;
-  return WEIGHTS_NAME.test(path.startsWith('unet/') ? path.slice('unet/'.length) : path);
+  if (descriptions.some((places) => places.includes(path))) return true;
+  return WEIGHTS_NAME.test(path.startsWith(UNET) ? path.slice(UNET.length) : path);
 }
 
 /**
- * What to take of the files of a repository: the descriptions, and one form of the weights. Safetensors go before
- * pickles, one file before shards.
+ * What to take of the files of a repository: the descriptions, and the form of the weights that loading prefers. The raw
+ * weights that `save()` can put beside their average belong to them.
  *
  * @param variant The weights' variant ('fp16'); undefined for those without one.
  * @throws {DdpmError} `ERR_CHECKPOINT`: there are no weights, or none of the variant.
  */
 export function selectFiles(paths: readonly string[], variant?: string): Selection {
   const there = new Set(paths);
-  const folder = there.has(layout.unetConfig) ? 'unet/' : '';
-  const files = descriptions[folder ? 'folders' : 'flat'].filter((path) => there.has(path));
-  const suffix = variant === undefined ? '' : `.${variant}`;
-  for (const form of ['safetensors', 'bin']) {
-    const whole = `${folder}diffusion_pytorch_model${suffix}.${form}`;
-    if (there.has(whole)) return { files: [...files, whole], shardIndex: undefined };
-    const index = `${folder}diffusion_pytorch_model.${form}.index${suffix}.json`;
-    if (there.has(index)) return { files: [...files, index], shardIndex: index };
+  const folder = there.has(layout.unetConfig) ? UNET : '';
+  const files = descriptions.flatMap((places) => places.find((path) => there.has(path)) ?? []);
+  const candidates = weightsFiles(variant);
+  const chosen = candidates.find(({ name }) => there.has(folder + name));
+  if (chosen) {
+    const path = folder + chosen.name;
+    const withRaw = variant === undefined && there.has(layout.nodeConfig) && there.has(layout.rawWeights);
+    if (withRaw) files.push(layout.rawWeights);
+    return { files: [...files, path], shardIndex: chosen.isIndex ? path : undefined };
   }
-  const others = paths.filter((path) => path.startsWith(folder) && WEIGHTS_NAME.test(path.slice(folder.length)));
+  const names = paths.filter((path) => path.startsWith(folder)).map((path) => path.slice(folder.length));
+  const others = variantsOf(names);
+  const found = others.length ? `only the variants ${alternatives(others)} (option 'variant')` : 'none';
   const wanted = variant === undefined ? 'weights' : `weights of the variant '${variant}'`;
-  throw new DdpmError(
-    'ERR_CHECKPOINT',
-    `expected ${wanted} (${folder}diffusion_pytorch_model${suffix}.safetensors), got ${others.join(', ') || 'none'}`,
-  );
+  const example = candidates.find(({ isIndex }) => !isIndex)?.name;
+  throw new DdpmError('ERR_CHECKPOINT', `expected ${wanted} (${folder}${example}), got ${found}`);
 }
 
 /**

@@ -50,6 +50,11 @@ test.each([
     [...folders, 'ddpm_node.json'],
     [...descriptions, 'ddpm_node.json', 'unet/diffusion_pytorch_model.safetensors'],
   ],
+  [
+    'flat, with a folder for the schedule',
+    [...without(flat, 'scheduler_config.json'), 'scheduler/scheduler_config.json'],
+    ['model_index.json', 'config.json', 'scheduler/scheduler_config.json', 'diffusion_pytorch_model.safetensors'],
+  ],
   ['a network alone', ['config.json', 'diffusion_pytorch_model.bin'], ['config.json', 'diffusion_pytorch_model.bin']],
 ])('%s', (_, paths, expected) => {
   expect(selectFiles(paths)).toEqual({ files: expected, shardIndex: undefined });
@@ -60,8 +65,21 @@ test('the variant that is asked for, and no other', () => {
   expect(selectFiles(paths).files).toEqual([...descriptions, 'unet/diffusion_pytorch_model.safetensors']);
   expect(selectFiles(paths, 'fp16').files).toEqual([...descriptions, 'unet/diffusion_pytorch_model.fp16.safetensors']);
   expect(() => selectFiles(paths, 'bf16')).toThrow(
-    "expected weights of the variant 'bf16' (unet/diffusion_pytorch_model.bf16.safetensors), got unet/diffusion_pytorch_model.safetensors, ",
+    "expected weights of the variant 'bf16' (unet/diffusion_pytorch_model.bf16.safetensors), got only the variants 'fp16' (option 'variant')",
   );
+  expect(() => selectFiles(without(paths, 'unet/diffusion_pytorch_model.safetensors'))).toThrow(
+    "expected weights (unet/diffusion_pytorch_model.safetensors), got only the variants 'fp16' (option 'variant')",
+  );
+});
+
+test('raw weights that were saved here beside their average', () => {
+  const raw = 'unet/diffusion_pytorch_model.raw.safetensors';
+  const average = 'unet/diffusion_pytorch_model.safetensors';
+  const saved = [...folders, 'ddpm_node.json', raw];
+  expect(selectFiles(saved).files).toEqual([...descriptions, 'ddpm_node.json', raw, average]);
+  expect(selectFiles(saved, 'raw').files).toEqual([...descriptions, 'ddpm_node.json', raw]);
+  // Of somebody else's they are a variant like any other.
+  expect(selectFiles([...folders, raw]).files).toEqual([...descriptions, average]);
 });
 
 test.each([
@@ -74,6 +92,11 @@ test.each([
     'fp16',
     'unet/diffusion_pytorch_model.safetensors.index.fp16.json',
     'unet/diffusion_pytorch_model.fp16-00001-of-00002.safetensors',
+  ],
+  [
+    'fp16',
+    'unet/diffusion_pytorch_model.safetensors.fp16.index.json',
+    'unet/diffusion_pytorch_model-00001-of-00002.fp16.safetensors',
   ],
   [undefined, 'unet/diffusion_pytorch_model.bin.index.json', 'unet/diffusion_pytorch_model-00001-of-00002.bin'],
 ])('shards of %s by %s', (variant, index, shard) => {
@@ -89,6 +112,11 @@ test('safetensors in shards go before a pickle', () => {
   const index = 'unet/diffusion_pytorch_model.safetensors.index.json';
   const paths = [...withoutWeights, index, 'unet/diffusion_pytorch_model.bin'];
   expect(selectFiles(paths).shardIndex).toBe(index);
+});
+
+test('an index goes before a single file, as in loading', () => {
+  const index = 'unet/diffusion_pytorch_model.safetensors.index.json';
+  expect(selectFiles([...folders, index])).toEqual({ files: [...descriptions, index], shardIndex: index });
 });
 
 test('no weights', () => {
