@@ -3,10 +3,10 @@ import type { ServerResponse } from 'node:http';
 import { Ddpm } from '../../lib';
 import { failure } from '../helpers/folder';
 import {
+  arrived,
   expectedPrediction,
   hubForEachTest,
   modelFiles,
-  partialSizes,
   prediction,
   repository,
   weights,
@@ -35,9 +35,6 @@ test('a minute without an answer counts as none', async () => {
 test('a transfer that stands still is continued, one that is slow is not disturbed', async () => {
   hub.commit(repository, modelFiles);
   const half = Math.floor(weights.length / 2);
-  const arrived = async (bytes: number) => {
-    while (partialSizes(cacheDir())[0] !== bytes) await new Promise((resolve) => setImmediate(resolve));
-  };
   const sendSlowly = async (response: ServerResponse) => {
     response.writeHead(200, { 'Content-Length': weights.length });
     for (const [from, to] of [
@@ -46,7 +43,7 @@ test('a transfer that stands still is continued, one that is slow is not disturb
     ]) {
       jest.advanceTimersByTime(50_000);
       response.write(weights.subarray(from, to));
-      await arrived(to);
+      await arrived(cacheDir(), to);
     }
     jest.advanceTimersByTime(60_000);
   };

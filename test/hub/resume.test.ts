@@ -8,6 +8,7 @@ import { Ddpm, type HubProgress } from '../../lib';
 import { failure, treeOf } from '../helpers/folder';
 import { type Fault, type Request, sendContents, sendPart } from './server';
 import {
+  arrived,
   expectedPrediction,
   hubForEachTest,
   modelFiles,
@@ -41,16 +42,25 @@ function starts(): number[] {
   return hub.transfers(weightsName).map((line) => Number(/bytes=(\d+)-$/.exec(line)?.[1] ?? 0));
 }
 
-const cut = (bytes: number) => (_: Request, response: ServerResponse) => sendPart(response, weights, bytes);
+/** Sends the first bytes, and does something when they are there: cuts the connection, if nothing else. */
+const part =
+  (bytes: number, then?: () => unknown, contents = weights) =>
+  async (_: Request, response: ServerResponse) => {
+    sendPart(response, contents, bytes);
+    await arrived(cacheDir(), bytes);
+    if (then) then();
+    else response.destroy();
+  };
 
 describe('a connection that is cut', () => {
   test('is continued from where it was', async () => {
     hub.commit(repository, modelFiles);
     const told: HubProgress[] = [];
-    instead(cut(half), ({ range }, response) => {
+    instead(part(half), ({ range }, response) => {
       const from = Number(/\d+/.exec(range ?? '')?.[0]);
       response.writeHead(206, { 'Content-Range': `bytes ${from}-${weights.length - 1}/${weights.length}` });
-      response.write(weights.subarray(from, half + 1000), () => setTimeout(() => response.destroy(), 50));
+      response.write(weights.subarray(from, half + 1000));
+      void arrived(cacheDir(), half + 1000).then(() => response.destroy());
     });
     expect(await predicted({ onProgress: (progress: HubProgress) => told.push(progress) })).toEqual(
       await expectedPrediction(),
@@ -70,7 +80,7 @@ describe('a connection that is cut', () => {
   test('again and again ends the call, and the next one continues', async () => {
     hub.commit(repository, modelFiles);
     const nothing = (_: Request, response: ServerResponse) => response.destroy();
-    instead(cut(half), nothing, nothing, nothing);
+    instead(part(half), nothing, nothing, nothing);
     const message = await failure(Ddpm.fromHub(repository, options()), 'ERR_NETWORK');
     expect(message).toMatch(`${repository}: no answer, or not all of it, from ${hub.url} (`);
     expect(partialSizes(cacheDir())).toEqual([half]);
@@ -90,9 +100,12 @@ describe('a connection that is cut', () => {
         'Content-Range': `bytes ${from}-${large.length - 1}/${large.length}`,
         'Content-Length': large.length - from,
       });
-      const part = large.subarray(from, from + step);
-      if (from + step >= large.length) response.end(part);
-      else response.write(part, () => setTimeout(() => response.destroy(), 50));
+      const some = large.subarray(from, from + step);
+      if (from + step >= large.length) response.end(some);
+      else {
+        response.write(some);
+        void arrived(cacheDir(), from + step).then(() => response.destroy());
+      }
       return true;
     };
     // They are no safetensors: whole they are, since loading says so.
@@ -103,14 +116,14 @@ describe('a connection that is cut', () => {
 
 test('a server that knows no ranges sends all of it again', async () => {
   hub.commit(repository, modelFiles);
-  instead(cut(half), (request, response) => sendContents({ ...request, range: undefined }, response, weights));
+  instead(part(half), (request, response) => sendContents({ ...request, range: undefined }, response, weights));
   expect(await predicted()).toEqual(await expectedPrediction());
   expect(starts()).toEqual([0, half]);
 });
 
 test('a server that refuses the range is asked for all of it', async () => {
   hub.commit(repository, modelFiles);
-  instead(cut(half), (_, response) => response.writeHead(416).end());
+  instead(part(half), (_, response) => response.writeHead(416).end());
   expect(await predicted()).toEqual(await expectedPrediction());
   expect(starts()).toEqual([0, half, 0]);
 });
@@ -122,7 +135,7 @@ test.each([
   ['bytes x'],
 ])('another part than was asked for: %s', async (contentRange) => {
   hub.commit(repository, modelFiles);
-  instead(cut(half), (_, response) => response.writeHead(206, { 'Content-Range': contentRange }).end('0123456789'));
+  instead(part(half), (_, response) => response.writeHead(206, { 'Content-Range': contentRange }).end('0123456789'));
   expect(await failure(Ddpm.fromHub(repository, options()), 'ERR_HUB')).toMatch('sends another part of');
   hub.fault = () => false;
   expect(await predicted()).toEqual(await expectedPrediction());
@@ -131,7 +144,7 @@ test.each([
 test('the abandoned part of other contents is not continued', async () => {
   hub.commit(repository, modelFiles);
   const controller = new AbortController();
-  instead((_, response) => sendPart(response, weights, half, () => controller.abort()));
+  instead(part(half, () => controller.abort()));
   await expect(Ddpm.fromHub(repository, options({ signal: controller.signal }))).rejects.toThrow('aborted');
   expect(partialSizes(cacheDir())).toEqual([half]);
 
@@ -146,7 +159,7 @@ test('the abandoned part of other contents is not continued', async () => {
 test('an aborted download is continued by the next call', async () => {
   hub.commit(repository, modelFiles);
   const controller = new AbortController();
-  instead((_, response) => sendPart(response, weights, half, () => controller.abort()));
+  instead(part(half, () => controller.abort()));
   await expect(Ddpm.fromHub(repository, options({ signal: controller.signal }))).rejects.toThrow('aborted');
   expect(await predicted()).toEqual(await expectedPrediction());
   expect(starts()).toEqual([0, half]);
@@ -194,7 +207,7 @@ describe('wrong contents', () => {
 
   test('in the first of two pieces are fetched again, in one', async () => {
     hub.commit(repository, modelFiles);
-    instead((_, response) => sendPart(response, wrong, half + 10));
+    instead(part(half + 10, undefined, wrong));
     expect(await predicted()).toEqual(await expectedPrediction());
     expect(starts()).toEqual([0, half + 10, 0]);
   });
@@ -203,7 +216,7 @@ describe('wrong contents', () => {
 /** Leaves a part of the weights in the cache, as if by a process with this number. */
 async function leavePart(pid: number, contents: Buffer, age = 0): Promise<void> {
   const controller = new AbortController();
-  instead((_, response) => sendPart(response, weights, 10, () => controller.abort()));
+  instead(part(10, () => controller.abort()));
   await expect(Ddpm.fromHub(repository, options({ signal: controller.signal }))).rejects.toThrow('aborted');
   const partials = join(repositoryFolder(cacheDir()), 'partials');
   const [name] = readdirSync(partials);
@@ -282,9 +295,10 @@ describe('two calls at once', () => {
     hub.commit(repository, modelFiles);
     const controller = new AbortController();
     let second: Promise<number[]> | undefined;
-    instead((_, response) => {
+    instead((request, response) => {
       second = predicted();
-      sendPart(response, weights, half, () => setTimeout(() => controller.abort(), 300));
+      // Long enough for the second to look what there is.
+      part(half, () => setTimeout(() => controller.abort(), 300))(request, response);
     });
     const first = Ddpm.fromHub(repository, options({ signal: controller.signal })).catch((error: Error) => error.name);
     expect(await first).toBe('AbortError');
@@ -307,12 +321,11 @@ describe('processes of their own', () => {
   test('one that is killed is continued by the next', async () => {
     hub.commit(repository, modelFiles);
     const sent = new Promise<void>((resolve) => {
-      instead((_, response) => sendPart(response, weights, half, resolve));
+      instead(part(half, resolve));
     });
     child = spawn(process.execPath, args(), { stdio: 'ignore' });
     const ended = new Promise((resolve) => child?.on('exit', (_, signal) => resolve(signal)));
     await sent;
-    while (partialSizes(cacheDir())[0] !== half) await new Promise((resolve) => setTimeout(resolve, 20));
     child.kill('SIGKILL');
     expect(await ended).toBe('SIGKILL');
 

@@ -187,15 +187,10 @@ export function sendContents({ range }: Request, response: ServerResponse, conte
   }
 }
 
-/** Sends the first bytes of a file, and no more; then `end` is called. */
-export function sendPart(
-  response: ServerResponse,
-  contents: Buffer,
-  bytes: number,
-  end: () => unknown = () => response.destroy(),
-): void {
+/** Sends the first bytes of a file, and no more. */
+export function sendPart(response: ServerResponse, contents: Buffer, bytes: number): void {
   response.writeHead(200, { 'Content-Length': contents.length });
-  response.write(contents.subarray(0, bytes), () => setTimeout(end, 50));
+  response.write(contents.subarray(0, bytes));
 }
 
 /** The files below a folder, with those of other names than a model has among them. */

@@ -1,9 +1,9 @@
 /** What the tests of the hub share: a hub with one small model, an empty cache, and ways to look at both. */
-import { existsSync, readdirSync } from 'node:fs';
+import { existsSync, readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { Ddpm, type HubOptions } from '../../lib';
 import { referencePath } from '../helpers/fixtures';
-import { temporaryFolder, treeOf } from '../helpers/folder';
+import { temporaryFolder } from '../helpers/folder';
 import { FakeHub, filesOf } from './server';
 
 /** A model of 1.1 MB in today's layout. */
@@ -53,5 +53,10 @@ export function partialSizes(cacheDir: string): number[] {
   if (readdirSync(cacheDir).length === 0) return [];
   const partials = join(repositoryFolder(cacheDir), 'partials');
   if (!existsSync(partials)) return [];
-  return Object.values(treeOf(partials)).map((contents) => contents?.length ?? 0);
+  return readdirSync(partials).map((name) => statSync(join(partials, name), { throwIfNoEntry: false })?.size ?? 0);
+}
+
+/** Waits until a file that is coming in has as many bytes: what is on its way when a connection is cut is lost. */
+export async function arrived(cacheDir: string, bytes: number): Promise<void> {
+  while (!partialSizes(cacheDir).includes(bytes)) await new Promise((resolve) => setImmediate(resolve));
 }
