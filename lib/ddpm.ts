@@ -13,6 +13,7 @@ import { pacer } from './concurrency';
 import {
   type DdpmConfig,
   type DiffusionOptions,
+  type HubOptions,
   type LoadOptions,
   nativeModelOptions,
   type ParametersOptions,
@@ -21,6 +22,7 @@ import {
   type ResumeOptions,
   requireFixedVariance,
   resolveConfig,
+  resolveHubOptions,
   resolveLoadOptions,
   resolveParametersOptions,
   resolvePredictOptions,
@@ -41,6 +43,7 @@ import { type Dataset, pixelsOf } from './datasets';
 import { fingerprintOf } from './datasets/fingerprint';
 import { Diffusion } from './diffusion';
 import { AbortError, DdpmError, throwIfAborted } from './errors';
+import { downloadModel } from './hub';
 import { Images } from './images';
 import { callNative, errorOf, runNative } from './operation';
 import type { Tensor, TensorLike, Timesteps } from './tensor';
@@ -177,6 +180,21 @@ export class Ddpm {
     if (resumed) return resumed;
     if (ifNone) return new Ddpm(withOverrides(ifNone, overrides));
     throw new DdpmError('ERR_CHECKPOINT', `${directory}: there is no checkpoint in it`);
+  }
+
+  /**
+   * A model from Hugging Face's hub, or a mirror of it. The files that it needs are fetched into a cache and checked
+   * against the hub's checksums; a download that broke off, or whose process ended, is continued by the next call.
+   *
+   * @param repository As on the hub: 'google/ddpm-cifar10-32'.
+   * @param options Where to look, and those of {@link load}.
+   * @throws {DdpmError} `ERR_HUB`: there is no such repository or revision, no access, or the contents are not what the hub
+   *   lists; `ERR_NETWORK`: the hub cannot be reached and the revision is not in the cache, or the transfer broke off
+   *   several times in a row; `ERR_CONFIG`; `ERR_IO`; `ERR_CHECKPOINT`. {@link AbortError} when the signal fires.
+   */
+  static async fromHub(repository: string, options?: HubOptions): Promise<Ddpm> {
+    const { source, load } = resolveHubOptions(repository, options);
+    return Ddpm.load(await downloadModel(source, load.variant), load);
   }
 
   /** The device in use: 'cpu' or 'cuda:N'. */

@@ -9,6 +9,8 @@
  * - `ERR_DISPOSED`: the object was disposed of.
  * - `ERR_BUSY`: the object is already doing the one thing that it can do once at a time (training).
  * - `ERR_IO`: the file system refused.
+ * - `ERR_HUB`: a model hub refused, or sent something else than it had listed.
+ * - `ERR_NETWORK`: a model hub could not be reached, was not able to answer, or a transfer broke off again and again.
  * - `ERR_NATIVE_UNAVAILABLE`: the native addon could not be loaded.
  * - `ERR_NATIVE`: the native side failed in a way that none of the others names.
  */
@@ -21,6 +23,8 @@ export type DdpmErrorCode =
   | 'ERR_DISPOSED'
   | 'ERR_BUSY'
   | 'ERR_IO'
+  | 'ERR_HUB'
+  | 'ERR_NETWORK'
   | 'ERR_NATIVE_UNAVAILABLE'
   | 'ERR_NATIVE';
 

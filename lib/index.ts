@@ -8,6 +8,8 @@ export {
   type DiffusionOptions,
   type DiffusionStepOptions,
   type EmaOptions,
+  type HubOptions,
+  type HubProgress,
   type ImageOptions,
   type ImageShape,
   type LoadOptions,

@@ -75,7 +75,7 @@ const armed = new WeakMap<AbortSignal, Set<() => void>>();
  *
  * @returns Undoes it.
  */
-function onAbort(signal: AbortSignal, abort: () => void): () => void {
+export function onAbort(signal: AbortSignal, abort: () => void): () => void {
   let aborts = armed.get(signal);
   if (!aborts) {
     const all = new Set<() => void>();

@@ -3,7 +3,7 @@ import { writeFileAtomic } from '../files/atomic';
 import { openFile, readError } from '../files/errors';
 
 /** Room for a schedule of a million betas; no configuration is longer. */
-const MAX_JSON_BYTES = 64 * 1024 * 1024;
+export const MAX_JSON_BYTES = 64 * 1024 * 1024;
 
 export type JsonObject = { readonly [key: string]: unknown };
 

@@ -8,6 +8,7 @@ import type {
   DdpmConfig,
   DiffusionOptions,
   EmaOptions,
+  HubOptions,
   OptimizerOptions,
   ParametersOptions,
   PredictOptions,
@@ -85,6 +86,7 @@ export const trainStepDefaults: Required<Pick<TrainStepOptions, 'gradientAccumul
 
 export const parametersDefaults: Required<ParametersOptions> = deepFreeze({ weights: 'ema' });
 
+export const hubDefaults: Required<Pick<HubOptions, 'revision'>> = deepFreeze({ revision: 'main' });
 export const saveDefaults: Required<Pick<SaveOptions, 'rawWeights'>> = deepFreeze({ rawWeights: false });
 
 export const predictDefaults: Required<Pick<PredictOptions, 'weights'>> = deepFreeze({ weights: 'ema' });

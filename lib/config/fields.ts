@@ -1,7 +1,20 @@
-/** Fields of a model's configuration that other calls take too. */
+/** Options that several calls take. */
 import { z } from 'zod';
-import { allow, choice, type Fields, flag, fraction, integer, nonNegative, options, orNull, positive } from './schema';
-import type { Device, EmaOptions, OptimizerOptions } from './types';
+import { diffusionSchema } from './diffusion';
+import {
+  abortSignal,
+  allow,
+  choice,
+  type Fields,
+  flag,
+  fraction,
+  integer,
+  nonNegative,
+  options,
+  orNull,
+  positive,
+} from './schema';
+import type { Device, EmaOptions, LoadOptions, OptimizerOptions } from './types';
 
 export const optimizerSchema = options({
   learningRate: positive(),
@@ -29,3 +42,15 @@ export const directorySchema = allow(
   'the path of a folder',
   z.custom<string>((value) => typeof value === 'string' && value !== '' && !value.includes('\0')),
 );
+
+/** Options of `Ddpm.load()`, which `Ddpm.fromHub()` takes too. */
+export const loadSchema = options({
+  variant: allow('a name of letters, digits, _ and -', z.string().regex(/^[\w-]{1,64}$/)),
+  diffusion: diffusionSchema,
+  device: deviceSchema,
+  precision: precisionSchema,
+  optimizer: optimizerSchema,
+  ema: emaSchema,
+  seed: seedSchema,
+  signal: abortSignal(),
+} satisfies Fields<LoadOptions>);

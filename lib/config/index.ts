@@ -1,3 +1,4 @@
+export { type HubSource, resolveHubOptions } from './hub';
 export { labelsOf } from './labels';
 export { alternatives, configError, describeValue, invalidLine, invalidOption } from './messages';
 export { resolveConfig } from './model';
@@ -28,6 +29,8 @@ export type {
   DiffusionOptions,
   DiffusionStepOptions,
   EmaOptions,
+  HubOptions,
+  HubProgress,
   ImageOptions,
   ImageShape,
   LoadOptions,

@@ -1,22 +1,10 @@
 /** Options of the calls that take a model to or from where it is kept. */
-import { z } from 'zod';
+import type { z } from 'zod';
 import { parametersDefaults, saveDefaults } from './defaults';
-import { diffusionSchema } from './diffusion';
-import { deviceSchema, directorySchema, emaSchema, optimizerSchema, precisionSchema, seedSchema } from './fields';
+import { deviceSchema, directorySchema, emaSchema, loadSchema, optimizerSchema, precisionSchema } from './fields';
 import { resolveConfig } from './model';
 import { configSchema } from './modelSchema';
-import {
-  abortSignal,
-  allow,
-  choice,
-  type Fields,
-  finite,
-  flag,
-  integer,
-  options,
-  parseOptions,
-  withDefaults,
-} from './schema';
+import { abortSignal, choice, type Fields, finite, flag, integer, options, parseOptions, withDefaults } from './schema';
 import type {
   DdpmConfig,
   LoadOptions,
@@ -25,17 +13,6 @@ import type {
   SaveCheckpointOptions,
   SaveOptions,
 } from './types';
-
-const loadSchema = options({
-  variant: allow('a name of letters, digits, _ and -', z.string().regex(/^[\w-]{1,64}$/)),
-  diffusion: diffusionSchema,
-  device: deviceSchema,
-  precision: precisionSchema,
-  optimizer: optimizerSchema,
-  ema: emaSchema,
-  seed: seedSchema,
-  signal: abortSignal(),
-} satisfies Fields<LoadOptions>);
 
 const saveSchema = options({ rawWeights: flag(), signal: abortSignal() } satisfies Fields<SaveOptions>);
 

@@ -503,6 +503,37 @@ export interface LoadOptions {
   signal?: AbortSignal;
 }
 
+/** Where a download from the hub stands. */
+export interface HubProgress {
+  /** The file that is being fetched: its path in the repository. */
+  file: string;
+  /** Bytes of that file that are here. */
+  fileBytes: number;
+  /** Size of that file in bytes. */
+  fileTotalBytes: number;
+  /** Bytes of all files that are here, those of earlier calls included. */
+  bytes: number;
+  /** Size of all files in bytes. */
+  totalBytes: number;
+}
+
+/** Options of `Ddpm.fromHub()`: those of `Ddpm.load()`, and where the model comes from. */
+export interface HubOptions extends LoadOptions {
+  /**
+   * A branch, a tag, or a commit's 40 digits. A commit that is in the cache is used without a request.
+   * @defaultValue 'main'
+   */
+  revision?: string;
+  /** Folder that the files are kept in; left out, `hub` in this package's per-user cache (`DDPM_CACHE`). */
+  cacheDir?: string;
+  /** Access token, for repositories that are private or ask for consent; left out, the environment's `HF_TOKEN`. Sent to the hub alone. */
+  token?: string;
+  /** Address of the hub, or of a mirror; left out, the environment's `HF_ENDPOINT`, else Hugging Face's own. */
+  hubUrl?: string;
+  /** Called as files come in, at most ten times a second and at the end of each; not called where all are in the cache. */
+  onProgress?: (progress: HubProgress) => void;
+}
+
 /** Options of `save()`. */
 export interface SaveOptions {
   /**

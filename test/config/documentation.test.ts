@@ -20,11 +20,12 @@ describe('defaults in doc comments', () => {
     TrainStepOptions: defaults.trainStepDefaults,
     PredictOptions: defaults.predictDefaults,
     SampleOptions: defaults.sampleDefaults,
+    HubOptions: defaults.hubDefaults,
     SaveOptions: defaults.saveDefaults,
   };
 
   test.each(Object.entries(valuesOf))('%s', (name, values) => {
-    const [, body] = source.split(`export interface ${name} {`);
+    const [, body] = source.split(new RegExp(`export interface ${name}(?: extends \\w+)? {`));
     const fields = body.slice(0, body.indexOf('\n}')).matchAll(/@defaultValue (.+)\n\s+\*\/\n\s+(\w+)\?:/g);
     const told = Object.fromEntries(
       [...fields].map(([, text, field]) => [field, JSON.parse(text.replaceAll("'", '"'))]),

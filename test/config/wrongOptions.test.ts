@@ -8,6 +8,7 @@ import {
   type DiffusionOptions,
   type DiffusionStepOptions,
   type EmaOptions,
+  type HubOptions,
   type LoadOptions,
   type OptimizerOptions,
   type ParametersOptions,
@@ -15,6 +16,7 @@ import {
   type ResumeOptions,
   resolveConfig,
   resolveDiffusionStepOptions,
+  resolveHubOptions,
   resolveLoadOptions,
   resolveParametersOptions,
   resolvePredictOptions,
@@ -397,6 +399,50 @@ const load: Record<keyof Required<LoadOptions>, Row> = {
   signal,
 };
 
+const hub: Record<keyof Required<HubOptions>, Row> = {
+  ...load,
+  revision: {
+    expected: 'the name of a branch or tag, or a commit',
+    accepts: ['main', 'v1.0', 'refs/pr/1', 'feature/a+b', '0'.repeat(40)],
+    refuses: [
+      ...wrongTypes.slice(1),
+      NULL,
+      ['', "'' (string)"],
+      ['../main', "'../main' (string)"],
+      ['a..b', "'a..b' (string)"],
+      ['a//b', "'a//b' (string)"],
+      ['a b', "'a b' (string)"],
+      ['a/', "'a/' (string)"],
+      ['a?b', "'a?b' (string)"],
+      ['a@{1}', "'a@{1}' (string)"],
+    ],
+  },
+  cacheDir: {
+    expected: 'the path of a folder',
+    accepts: ['cache', '/var/cache/models'],
+    refuses: [...wrongTypes.slice(1), NULL, ['', "'' (string)"], ['a\0', "'a\\x00' (string)"]],
+  },
+  token: {
+    expected: 'a string that is not empty',
+    accepts: ['hf_abc', ' hf_abc\n'],
+    refuses: [...wrongTypes.slice(1), NULL, ['', "'' (string)"]],
+  },
+  hubUrl: {
+    expected: 'an address that begins with https:// or http://',
+    accepts: ['https://example.com', 'http://localhost:8080/hub/'],
+    refuses: [
+      ...wrongTypes,
+      NULL,
+      ['', "'' (string)"],
+      ['example.com', "'example.com' (string)"],
+      ['file:///models', "'file:///models' (string)"],
+      ['https://me:word@example.com', "'https://me:word@example.com' (string)"],
+      ['https://example.com/?a=b', "'https://example.com/?a=b' (string)"],
+    ],
+  },
+  onProgress: callback,
+};
+
 const save: Record<keyof Required<SaveOptions>, Row> = { rawWeights: flag, signal };
 
 const saveCheckpoint: Record<keyof Required<SaveCheckpointOptions>, Row> = {
@@ -499,6 +545,12 @@ const objects: OptionObject[] = [
     prefix: '',
     resolve: (key, value) => resolveLoadOptions('folder', untyped({ [key]: value })),
     rows: load,
+  },
+  {
+    name: 'fromHub',
+    prefix: '',
+    resolve: (key, value) => resolveHubOptions('owner/name', untyped({ [key]: value })),
+    rows: hub,
   },
   {
     name: 'save',

@@ -30,6 +30,7 @@ const defaultsOf: Record<string, Record<string, unknown>> = {
   TrainStepOptions: { ...defaults.trainStepDefaults },
   PredictOptions: { ...defaults.predictDefaults },
   SampleOptions: { ...defaults.sampleDefaults },
+  HubOptions: { ...defaults.hubDefaults },
   SaveOptions: { ...defaults.saveDefaults },
   ParametersOptions: { ...defaults.parametersDefaults },
 };
@@ -39,7 +40,7 @@ const exported = new Set(readFileSync(join(root, 'lib/index.ts'), 'utf8').match(
 const interfaces = new Map<string, Field[]>();
 for (const file of sources) {
   const source = readFileSync(join(root, 'lib', file), 'utf8');
-  for (const [, name, body] of source.matchAll(/^export interface (\w+) \{\n(.*?)^\}/gms)) {
+  for (const [, name, body] of source.matchAll(/^export interface (\w+)(?: extends \w+)? \{\n(.*?)^\}/gms)) {
     if (exported.has(name)) interfaces.set(name, fieldsOf(name, body));
   }
 }
