@@ -91,6 +91,9 @@ const kinds: Readonly<Record<string, string>> = {
   'torch._utils._rebuild_meta_tensor_no_storage': 'a tensor without data',
 };
 
+/** PyTorch's own limit. */
+const MOST_DIMENSIONS = 64;
+
 /** Instructions between two looks at the clock. */
 const INSTRUCTIONS_A_TURN = 1024;
 
@@ -308,7 +311,7 @@ class Machine {
     const sizes = shape instanceof Tuple ? shape.items : [];
     const steps = strides instanceof Tuple ? strides.items : [];
     const whole = storage instanceof PickledStorage && isSize(offset) && sizes.every(isSize) && steps.every(isSize);
-    if (!whole || !(shape instanceof Tuple) || sizes.length !== steps.length) {
+    if (!whole || !(shape instanceof Tuple) || sizes.length !== steps.length || sizes.length > MOST_DIMENSIONS) {
       throw this.damaged('it describes a tensor in a way that is not known');
     }
     const extent = extentOf(sizes, steps);

@@ -33,8 +33,22 @@ export class ShardedWeights implements TensorSource {
   ): Promise<ShardedWeights> {
     const fileOf = readIndex(path, extension, (await readJsonObject(path)).weight_map);
     const files = new Map<string, TensorSource>();
+    const problems: string[] = [];
     try {
-      for (const name of new Set(fileOf.values())) files.set(name, await open(join(dirname(path), name)));
+      for (const name of new Set(fileOf.values())) {
+        try {
+          files.set(name, await open(join(dirname(path), name)));
+        } catch (error) {
+          if (!(error instanceof DdpmError && error.code === 'ERR_CHECKPOINT')) throw error;
+          problems.push(error.message);
+        }
+      }
+      if (problems.length) {
+        throw new DdpmError(
+          'ERR_CHECKPOINT',
+          [`${path}: files that it names`, ...listed('wrong', problems)].join('\n'),
+        );
+      }
       return new ShardedWeights(path, checkedTensors(path, fileOf, files), files, fileOf);
     } catch (error) {
       await closeAll(files.values());

@@ -1,6 +1,6 @@
 /** The layouts that models come in: folders built from the reference ones by moving, cutting up and converting files. */
 import { cpSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
-import { basename, dirname, join } from 'node:path';
+import { basename, join } from 'node:path';
 import { loadWeights, readModelFolder } from '../../lib/checkpoint';
 import type { Dtype } from '../../lib/checkpoint/dtypes';
 import { isWeightsFile, variantsOf, weightsFiles } from '../../lib/checkpoint/layout';
@@ -329,12 +329,15 @@ describe('several files with an index', () => {
     expect(rest).toEqual([]);
   });
 
-  test('a file that is missing, and one that is cut', async () => {
-    const file = `unet/${WEIGHTS}-00003-of-00003.safetensors`;
-    expect(await broken((_, path) => rmSync(join(path, file)))).toMatch(/-00003-of-00003.safetensors: no such file$/);
-    const cut = (_: unknown, path: string) =>
-      writeFileSync(join(path, file), readFileSync(join(path, file)).subarray(0, -9));
-    expect(await broken(cut)).toContain('-00003-of-00003.safetensors: tensor ');
+  test('files that are missing or cut, all of them', async () => {
+    const fileOf = (n: number) => `unet/${WEIGHTS}-0000${n}-of-00003.safetensors`;
+    const text = await broken((_, path) => {
+      rmSync(join(path, fileOf(1)));
+      writeFileSync(join(path, fileOf(3)), readFileSync(join(path, fileOf(3))).subarray(0, -9));
+    });
+    expect(text).toMatch(/index\.json: files that it names\n2 wrong: /);
+    expect(text).toContain('-00001-of-00003.safetensors: no such file');
+    expect(text).toContain('-00003-of-00003.safetensors: tensor ');
   });
 });
 
@@ -394,7 +397,7 @@ describe('which of several weights', () => {
     for (const file of [...plain, ...raw]) expect([file, isWeightsFile(file)]).toEqual([file, true]);
     for (const file of plain) expect([file, variantsOf([file])]).toEqual([file, []]);
     for (const file of raw) expect([file, variantsOf([file])]).toEqual([file, ['raw']]);
-    for (const file of ['config.json', 'diffusion_pytorch_models.bin', `${dirname('a/b')}.bin`])
+    for (const file of ['config.json', 'diffusion_pytorch_models.bin', 'model.bin'])
       expect(isWeightsFile(file)).toBe(false);
   });
 });
