@@ -218,8 +218,8 @@ export interface NativeModel {
   ): NativeOperation<{ loss: number; gradientNorm: number; learningRate: number }>;
   predict(options: NativePredictOptions): NativeOperation<Float32Array>;
   sample(options: NativeSampleOptions): NativeOperation<NativeSampleResult>;
-  /** A copy of the set as it stands between two steps. */
-  exportWeights(set: NativeWeightSet): NativeOperation<NativeWeights>;
+  /** Copies of the sets as they stand between two steps, all of the same step. */
+  exportWeights(sets: NativeWeightSet[]): NativeOperation<{ step: number; weights: NativeWeights[] }>;
   /** An empty (zero) set of this model's shapes, to be filled and imported. */
   createWeights(): NativeOperation<NativeWeights>;
   /** Replaces the named sets; optimizer moments and the step count start afresh. */

@@ -1,4 +1,4 @@
-import { type NativeModel, native } from './binding';
+import { type NativeModel, type NativeWeightSet, native } from './binding';
 import { loadWeights, readModelFolder, saveModelFolder } from './checkpoint';
 import {
   fromNewest,
@@ -322,7 +322,8 @@ export class Ddpm {
   async parameters(options?: ParametersOptions): Promise<Map<string, Tensor>> {
     this.#requireAlive();
     const { weights } = resolveParametersOptions(options);
-    const values = await runNative(this.parameters, () => this.#native.exportWeights(weights));
+    const exported = await runNative(this.parameters, () => this.#native.exportWeights([weights]));
+    const [values] = exported.weights;
     const copies = new Map<string, Tensor>();
     const pause = pacer();
     for (const { name, shape } of this.#parameters) {
@@ -345,15 +346,11 @@ export class Ddpm {
    */
   async save(directory: string, options?: SaveOptions): Promise<void> {
     this.#requireAlive();
-    const { signal, rawWeights: withRaw } = resolveSaveOptions(directory, options);
-    const copies = async (set: 'ema' | 'raw') => runNative(this.save, () => this.#native.exportWeights(set), signal);
-    // Asked for at once, so that no step comes between them.
-    const [step, weights, rawWeights] = await Promise.all([
-      this.step,
-      copies('ema'),
-      withRaw ? copies('raw') : undefined,
-    ]);
-    const model = { config: this.config, parameters: this.#parameters, weights, rawWeights, step };
+    const { signal, rawWeights } = resolveSaveOptions(directory, options);
+    const sets: NativeWeightSet[] = rawWeights ? ['ema', 'raw'] : ['ema'];
+    const { step, weights } = await runNative(this.save, () => this.#native.exportWeights(sets), signal);
+    const [average, raw] = weights;
+    const model = { config: this.config, parameters: this.#parameters, weights: average, rawWeights: raw, step };
     await saveModelFolder(directory, model, { signal });
   }
 

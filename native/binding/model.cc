@@ -242,9 +242,21 @@ Napi::Value Model::sample(const Napi::CallbackInfo& info) {
 
 Napi::Value Model::export_weights(const Napi::CallbackInfo& info) {
   const Napi::Env env = info.Env();
-  const WeightSet set = weight_set(env, info[0].ToString().Utf8Value());
+  std::vector<WeightSet> sets;
+  const auto names = info[0].As<Napi::Array>();
+  for (uint32_t i = 0; i < names.Length(); ++i) {
+    sets.push_back(weight_set(env, names.Get(i).ToString().Utf8Value()));
+  }
   const Operation operation(env, info.This().As<Napi::Object>());
-  engine_->export_weights(set, operation.cancelled(), operation.completion<ParameterSet>(Weights::wrap));
+  const auto completion = operation.completion<ExportedWeights>([](Napi::Env js, ExportedWeights&& copies) {
+    Napi::Array weights = Napi::Array::New(js);
+    for (auto& set : copies.sets) weights.Set(weights.Length(), Weights::wrap(js, std::move(set)));
+    Napi::Object object = Napi::Object::New(js);
+    object.Set("step", static_cast<double>(copies.step));
+    object.Set("weights", weights);
+    return object;
+  });
+  engine_->export_weights(std::move(sets), operation.cancelled(), completion);
   return operation.handle(env);
 }
 

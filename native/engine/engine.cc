@@ -155,15 +155,20 @@ void Engine::predict(at::Tensor x, std::vector<int64_t> t, std::vector<int64_t> 
                      });
 }
 
-void Engine::export_weights(WeightSet set, std::shared_ptr<std::atomic<bool>> cancelled,
-                            Completion<ParameterSet> completion) {
-  submit<ParameterSet>(std::move(cancelled), std::move(completion), [this, set] {
-    if (set == WeightSet::kGradient && !trainer_) {
-      throw Error("ERR_CONFIG", "weights: 'gradient' is there after a training step only");
-    }
-    const ParameterSet& source = set == WeightSet::kRaw ? raw_ : set == WeightSet::kEma ? ema_ : trainer_->gradient();
-    return source.copy_to(at::kCPU);
+void Engine::export_weights(std::vector<WeightSet> sets, std::shared_ptr<std::atomic<bool>> cancelled,
+                            Completion<ExportedWeights> completion) {
+  submit<ExportedWeights>(std::move(cancelled), std::move(completion), [this, sets = std::move(sets)] {
+    ExportedWeights copies{step_, {}};
+    for (const WeightSet set : sets) copies.sets.push_back(set_of(set).copy_to(at::kCPU));
+    return copies;
   });
+}
+
+const ParameterSet& Engine::set_of(WeightSet set) const {
+  if (set == WeightSet::kRaw) return raw_;
+  if (set == WeightSet::kEma) return ema_;
+  if (!trainer_) throw Error("ERR_CONFIG", "weights: 'gradient' is there after a training step only");
+  return trainer_->gradient();
 }
 
 void Engine::create_weights(std::shared_ptr<std::atomic<bool>> cancelled, Completion<ParameterSet> completion) {

@@ -43,6 +43,11 @@ struct TrainRequest {
 
 enum class WeightSet { kRaw, kEma, kGradient };
 
+struct ExportedWeights {
+  int64_t step = 0;
+  std::vector<ParameterSet> sets;  // as they were asked for
+};
+
 // A model with its optimizer and EMA, and the one thread that everything on them runs on. Any thread may ask for work;
 // it begins in the order in which it was asked for. Training runs until its end, and all other work is served between
 // two of its steps.
@@ -69,8 +74,9 @@ class Engine {
   // The network's output: [n, out, H, W] on the CPU.
   void predict(at::Tensor x, std::vector<int64_t> t, std::vector<int64_t> labels, bool use_ema,
                std::shared_ptr<std::atomic<bool>> cancelled, Completion<at::Tensor> completion);
-  // A copy on the CPU.
-  void export_weights(WeightSet set, std::shared_ptr<std::atomic<bool>> cancelled, Completion<ParameterSet> completion);
+  // Copies on the CPU, all of one step.
+  void export_weights(std::vector<WeightSet> sets, std::shared_ptr<std::atomic<bool>> cancelled,
+                      Completion<ExportedWeights> completion);
   // All zero, on the CPU: to be filled by the caller.
   void create_weights(std::shared_ptr<std::atomic<bool>> cancelled, Completion<ParameterSet> completion);
   // Replaces the raw weights, the EMA, or both; the optimizer and the step count start afresh.
@@ -127,6 +133,7 @@ class Engine {
   // Has stop() interrupt the work that polls this flag; null: none.
   void now_doing(std::shared_ptr<std::atomic<bool>> cancelled);
 
+  const ParameterSet& set_of(WeightSet set) const;
   Trainer& trainer();
   std::shared_ptr<TrainingState> copy_state();
   std::shared_ptr<const FrozenNetwork> frozen(bool ema);

@@ -48,6 +48,24 @@ describe('raw weights beside the average', () => {
     expect(sameParameters(await valuesOf(network, 'raw'), raw)).toBe(true);
   });
 
+  test('are of the same step as the average, also while training goes on', async () => {
+    // An average that forgets everything is the weights themselves.
+    await using ddpm = new Ddpm({ ...small, ema: { decay: 0, warmup: false } });
+    const stop = new AbortController();
+    const training = ddpm.train(await randomImages(4), { steps: 1e9, batchSize: 1, signal: stop.signal });
+    for (let i = 0; i < 10; i++) {
+      const path = join(folder(), String(i));
+      await ddpm.save(path, { rawWeights: true });
+      const [ema, raw] = await Promise.all(
+        [layout.weights, layout.rawWeights].map((file) => readTensors(join(path, file))),
+      );
+      expect(raw).toEqual(ema);
+    }
+    expect(ddpm.step).toBeGreaterThan(1);
+    stop.abort();
+    await expect(training).rejects.toMatchObject({ name: 'AbortError' });
+  });
+
   test('are not there unless asked for, and a later save without them takes them away', async () => {
     await using ddpm = await trained();
     const path = join(folder(), 'model');

@@ -115,9 +115,7 @@ function element(view: DataView, at: number, dtype: 'F32' | 'F16' | 'BF16' | 'F6
 }
 
 /** The part of a native model that loading and saving need. */
-export class FakeModel
-  implements Pick<NativeModel, 'parameters' | 'createWeights' | 'importWeights' | 'exportWeights'>
-{
+export class FakeModel implements Pick<NativeModel, 'parameters' | 'createWeights' | 'importWeights'> {
   readonly sets = new Map<NativeWeightSet, FakeWeights>();
 
   constructor(private readonly list: readonly Parameter[]) {}
@@ -133,10 +131,6 @@ export class FakeModel
   importWeights(weights: NativeWeights, sets: ('raw' | 'ema')[]): NativeOperation<void> {
     for (const set of sets) this.sets.set(set, weights as FakeWeights);
     return operation(undefined);
-  }
-
-  exportWeights(set: NativeWeightSet): NativeOperation<FakeWeights> {
-    return operation(this.sets.get(set) as FakeWeights);
   }
 }
 
