@@ -1,14 +1,16 @@
 import { type NativeModel, type NativeWeightSet, native } from './binding';
-import { loadWeights, readModelFolder, saveModelFolder } from './checkpoint';
 import {
   fromNewest,
   loadState,
+  loadWeights,
   modelChanges,
   PeriodicCheckpoints,
+  readModelFolder,
+  saveModelFolder,
   type TrainingRecord,
   trainingChanges,
   writeCheckpoint,
-} from './checkpoint/state';
+} from './checkpoint';
 import { pacer } from './concurrency';
 import {
   type DdpmConfig,

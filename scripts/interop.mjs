@@ -17,8 +17,8 @@ const root = fileURLToPath(new URL('..', import.meta.url));
 const require = createRequire(import.meta.url);
 /** @type {typeof import('../lib/index.js')} */
 const { Ddpm } = require(join(root, 'dist', 'index.js'));
-/** @type {typeof import('../lib/checkpoint/safetensors.js')} */
-const { SafetensorsFile } = require(join(root, 'dist', 'checkpoint', 'safetensors.js'));
+/** @type {typeof import('../lib/checkpoint/formats/safetensors.js')} */
+const { SafetensorsFile } = require(join(root, 'dist', 'checkpoint', 'formats', 'safetensors.js'));
 
 /** Of one pass of a network in float32: max |a − b| / max |b|. */
 const PASS_BOUND = 2e-5;

@@ -10,7 +10,7 @@
 import { randomBytes } from 'node:crypto';
 import { copyFile, link, mkdir, open, readFile, rename, rm, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { readJsonObject, writeJson } from '../checkpoint/json';
+import { readJsonObject, writeJson } from '../checkpoint/formats/json';
 import { DdpmError } from '../errors';
 import { writeFileAtomic } from '../files/atomic';
 import { isMissing, writeError } from '../files/errors';

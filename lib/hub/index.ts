@@ -1,6 +1,6 @@
 /** Models from a hub: Hugging Face's, or a mirror. */
 import { join } from 'node:path';
-import { MAX_JSON_BYTES, readJsonObject } from '../checkpoint/json';
+import { MAX_JSON_BYTES, readJsonObject } from '../checkpoint/formats/json';
 import type { HubSource } from '../config';
 import { DdpmError, throwIfAborted } from '../errors';
 import { writeError } from '../files/errors';

@@ -1,7 +1,7 @@
 /** Which files of a repository a model needs. */
 import { basename, dirname } from 'node:path/posix';
-import { isJsonObject, type JsonObject } from '../checkpoint/json';
-import { layout, variantsOf, weightsFiles } from '../checkpoint/layout';
+import { isJsonObject, type JsonObject } from '../checkpoint/formats/json';
+import { layout, variantsOf, weightsFiles } from '../checkpoint/model/layout';
 import { alternatives } from '../config/messages';
 import { DdpmError } from '../errors';
 

@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import { checkModelIndex, configFromDiffusers, diffusersFiles } from '../../lib/checkpoint/diffusersConfig';
+import { checkModelIndex, configFromDiffusers, diffusersFiles } from '../../lib/checkpoint/model/diffusersConfig';
 import { type DdpmConfig, presets, resolveConfig } from '../../lib/config';
 import { DdpmError } from '../../lib/errors';
 import { referencePath } from '../helpers/fixtures';

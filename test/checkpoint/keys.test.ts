@@ -1,5 +1,5 @@
-import type { Dtype } from '../../lib/checkpoint/dtypes';
-import { matchParameters, modernName } from '../../lib/checkpoint/keys';
+import type { Dtype } from '../../lib/checkpoint/formats/dtypes';
+import { matchParameters, modernName } from '../../lib/checkpoint/model/keys';
 import { DdpmError } from '../../lib/errors';
 
 const parameters = [

@@ -2,9 +2,9 @@
 import { cpSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { loadWeights, readModelFolder } from '../../lib/checkpoint';
-import type { Dtype } from '../../lib/checkpoint/dtypes';
-import { isWeightsFile, variantsOf, weightsFiles } from '../../lib/checkpoint/layout';
-import { SafetensorsFile, writeSafetensors } from '../../lib/checkpoint/safetensors';
+import type { Dtype } from '../../lib/checkpoint/formats/dtypes';
+import { SafetensorsFile, writeSafetensors } from '../../lib/checkpoint/formats/safetensors';
+import { isWeightsFile, variantsOf, weightsFiles } from '../../lib/checkpoint/model/layout';
 import { type DiffusionOptions, type ResolvedConfig, resolveConfig } from '../../lib/config';
 import { FakeModel, type FakeWeights, unetParameters } from '../helpers/fakeModel';
 import { referencePath } from '../helpers/fixtures';

@@ -2,8 +2,8 @@ import { cpSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } fr
 import fs from 'node:fs/promises';
 import { join } from 'node:path';
 import { loadWeights, readModelFolder, saveModelFolder } from '../../lib/checkpoint';
-import type { FloatDtype } from '../../lib/checkpoint/dtypes';
-import { CHUNK_BYTES, writeSafetensors } from '../../lib/checkpoint/safetensors';
+import type { FloatDtype } from '../../lib/checkpoint/formats/dtypes';
+import { CHUNK_BYTES, writeSafetensors } from '../../lib/checkpoint/formats/safetensors';
 import { type DdpmConfig, presets, type ResolvedConfig, resolveConfig } from '../../lib/config';
 import { FakeModel, FakeWeights, type Parameter, unetParameters } from '../helpers/fakeModel';
 import { readTensors, referencePath } from '../helpers/fixtures';

@@ -2,8 +2,8 @@
 import { cpSync, existsSync, readdirSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { Ddpm, type DiffusionOptions } from '../../lib';
-import { layout } from '../../lib/checkpoint/layout';
-import { SafetensorsFile, writeSafetensors } from '../../lib/checkpoint/safetensors';
+import { SafetensorsFile, writeSafetensors } from '../../lib/checkpoint/formats/safetensors';
+import { layout } from '../../lib/checkpoint/model/layout';
 import { readTensors } from '../helpers/fixtures';
 import { failure, temporaryFolder } from '../helpers/folder';
 import { randomImages } from '../model/datasets';

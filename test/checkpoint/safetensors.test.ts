@@ -1,8 +1,13 @@
 import { execFileSync } from 'node:child_process';
 import { readdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { firstNonFinite } from '../../lib/checkpoint/dtypes';
-import { CHUNK_BYTES, SafetensorsFile, type TensorToWrite, writeSafetensors } from '../../lib/checkpoint/safetensors';
+import { firstNonFinite } from '../../lib/checkpoint/formats/dtypes';
+import {
+  CHUNK_BYTES,
+  SafetensorsFile,
+  type TensorToWrite,
+  writeSafetensors,
+} from '../../lib/checkpoint/formats/safetensors';
 import { DdpmError } from '../../lib/errors';
 import { readTensors, referencePath } from '../helpers/fixtures';
 import { failure, temporaryFolder } from '../helpers/folder';

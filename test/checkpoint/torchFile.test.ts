@@ -1,8 +1,8 @@
 /** Files of `torch.save`: one that PyTorch wrote, others made here instruction by instruction, and damaged ones. */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { CHUNK_BYTES } from '../../lib/checkpoint/safetensors';
-import { TorchFile } from '../../lib/checkpoint/torchFile';
+import { CHUNK_BYTES } from '../../lib/checkpoint/formats/safetensors';
+import { TorchFile } from '../../lib/checkpoint/formats/torchFile';
 import { DdpmError } from '../../lib/errors';
 import { failure, temporaryFolder } from '../helpers/folder';
 import { type Code, pickle, storedZip, torchArchive } from '../helpers/torchArchive';

@@ -1,6 +1,6 @@
 import { join } from 'node:path';
-import type { Dtype } from '../../lib/checkpoint/dtypes';
-import { SafetensorsFile } from '../../lib/checkpoint/safetensors';
+import type { Dtype } from '../../lib/checkpoint/formats/dtypes';
+import { SafetensorsFile } from '../../lib/checkpoint/formats/safetensors';
 
 /** Numbers of a file, row by row. */
 export interface FixtureTensor {

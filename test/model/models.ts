@@ -3,8 +3,8 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Ddpm, type DdpmConfig, type ParametersOptions } from '../../lib';
-import { layout } from '../../lib/checkpoint/layout';
-import { writeSafetensors } from '../../lib/checkpoint/safetensors';
+import { writeSafetensors } from '../../lib/checkpoint/formats/safetensors';
+import { layout } from '../../lib/checkpoint/model/layout';
 import { normals, sameBits } from './numbers';
 
 /** A network of 8×8 grey images with every kind of layer: two levels, attention, a change of width. */

@@ -3,8 +3,8 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Ddpm } from '../../lib';
-import { layout } from '../../lib/checkpoint/layout';
-import { SafetensorsFile } from '../../lib/checkpoint/safetensors';
+import { SafetensorsFile } from '../../lib/checkpoint/formats/safetensors';
+import { layout } from '../../lib/checkpoint/model/layout';
 
 test('are what save() writes', async () => {
   const folder = await mkdtemp(join(tmpdir(), 'ddpm-parameters-'));

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { DdpmError } from '../../errors';
 import { isMissing } from '../../files/errors';
 import { removeFolder } from '../../files/publish';
-import { readJsonObject } from '../json';
+import { readJsonObject } from '../formats/json';
 import { layout, parseFolderName } from './layout';
 import { type Manifest, parseManifest } from './manifest';
 

@@ -3,7 +3,7 @@
  * `Ddpm.load()` read it as one, with the rest of the training's state beside.
  */
 import type { NativeStateSet } from '../../binding';
-import { layout as modelLayout } from '../layout';
+import { layout as modelLayout } from '../model/layout';
 
 export const layout = {
   ...modelLayout,

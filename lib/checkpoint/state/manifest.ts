@@ -6,7 +6,7 @@ import { type DdpmConfig, invalidLine, type ResolvedConfig, resolveConfig } from
 import type { Fingerprint } from '../../datasets/fingerprint';
 import { DdpmError } from '../../errors';
 import type { Digest } from '../../files/digest';
-import type { JsonObject } from '../json';
+import type { JsonObject } from '../formats/json';
 import type { Versions } from './versions';
 
 /** Goes up when a reader of the version before would misread the folder. */

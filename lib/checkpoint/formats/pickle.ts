@@ -4,8 +4,8 @@
  * knows only the instructions that `torch.save` needs for names and tensors, and calls nothing: the few functions that a
  * state dict names are recognised and stand for what they would have made. All else is refused by name.
  */
-import { pacer } from '../concurrency';
-import { DdpmError } from '../errors';
+import { pacer } from '../../concurrency';
+import { DdpmError } from '../../errors';
 import { quote } from './names';
 
 /** A piece of memory that tensors share: a record of the archive. */

@@ -1,17 +1,17 @@
 /** Reading a saved model. */
 import { basename, join } from 'node:path';
-import type { NativeModel, NativeWeights } from '../binding';
-import type { DdpmConfig, DiffusionOptions } from '../config';
-import { DdpmError } from '../errors';
-import { isMissing } from '../files/errors';
+import type { NativeModel, NativeWeights } from '../../binding';
+import type { DdpmConfig, DiffusionOptions } from '../../config';
+import { DdpmError } from '../../errors';
+import { isMissing } from '../../files/errors';
+import { readJsonObject } from '../formats/json';
+import { SafetensorsFile, type TensorSource } from '../formats/safetensors';
 import { checkModelIndex, configFromDiffusers } from './diffusersConfig';
 import { fillFrom } from './fill';
-import { readJsonObject } from './json';
 import { layout } from './layout';
 import { metadataKeys } from './metadata';
 import { configFromNodeFile, type NodeConfig } from './nodeConfig';
 import { findModel } from './places';
-import { SafetensorsFile, type TensorSource } from './safetensors';
 import { openWeights } from './weights';
 
 /** A saved model, its weights still in their files. */

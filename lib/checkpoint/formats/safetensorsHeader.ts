@@ -5,7 +5,7 @@
  * keeps the last), and holds no more than the names and numbers that it was given.
  */
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import { DdpmError } from '../errors';
+import { DdpmError } from '../../errors';
 import { bytesPerElement, type Dtype, dtypes } from './dtypes';
 import { quote } from './names';
 

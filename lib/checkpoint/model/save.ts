@@ -1,18 +1,18 @@
 /** Writing a model. */
 import { readdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import type { NativeWeights } from '../binding';
-import type { ResolvedConfig } from '../config';
-import { DdpmError } from '../errors';
-import { type FileToWrite, replaceFiles } from '../files/atomic';
-import { isMissing } from '../files/errors';
+import type { NativeWeights } from '../../binding';
+import type { ResolvedConfig } from '../../config';
+import { DdpmError } from '../../errors';
+import { type FileToWrite, replaceFiles } from '../../files/atomic';
+import { isMissing } from '../../files/errors';
+import { firstNonFinite } from '../formats/dtypes';
+import { type JsonObject, writeJson } from '../formats/json';
+import { CHUNK_BYTES, type TensorToWrite, writeSafetensors } from '../formats/safetensors';
 import { diffusersFiles } from './diffusersConfig';
-import { firstNonFinite } from './dtypes';
-import { type JsonObject, writeJson } from './json';
 import { isWeightsFile, layout } from './layout';
 import { weightsMetadata } from './metadata';
 import { nodeFile } from './nodeConfig';
-import { CHUNK_BYTES, type TensorToWrite, writeSafetensors } from './safetensors';
 
 /** A model to be saved. */
 export interface ModelToSave {

@@ -1,8 +1,8 @@
 /** Reading and writing safetensors files piece by piece, so that no call is long and memory stays small. */
 import type { FileHandle } from 'node:fs/promises';
-import { DdpmError, throwIfAborted } from '../errors';
-import { writeFileAtomic } from '../files/atomic';
-import { openFile, readError } from '../files/errors';
+import { DdpmError, throwIfAborted } from '../../errors';
+import { writeFileAtomic } from '../../files/atomic';
+import { openFile, readError } from '../../files/errors';
 import {
   buildHeader,
   byteLength,

@@ -2,10 +2,10 @@
  * Our own file of a saved model: what a configuration has beyond the network and the diffusion process that diffusers'
  * files describe, so that training can go on as it was. Where a model runs (`device`) is not part of it.
  */
-import type { DdpmConfig, ResolvedConfig } from '../config';
-import { invalidLine } from '../config/messages';
-import { DdpmError } from '../errors';
-import { isJsonObject, type JsonObject } from './json';
+import type { DdpmConfig, ResolvedConfig } from '../../config';
+import { invalidLine } from '../../config/messages';
+import { DdpmError } from '../../errors';
+import { isJsonObject, type JsonObject } from '../formats/json';
 
 /** Goes up when a reader of the version before would misread the file. */
 const FORMAT_VERSION = 1;

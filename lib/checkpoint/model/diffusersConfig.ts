@@ -3,13 +3,13 @@
  * classes (`UNet2DModel` and `DDPMScheduler`, which have kept theirs since 2022), never ours. What this package cannot
  * express is refused by name, all at once: a setting that is passed over gives other pictures without a word.
  */
-import type { DdpmConfig, DiffusionOptions, ImageShape, ResolvedConfig, UNetOptions } from '../config';
-import { diffusionDefaults } from '../config/defaults';
-import { levelsOf } from '../config/levels';
-import { alternatives, invalidLine, nearestName, unknownLine } from '../config/messages';
-import { timestepSpacings } from '../config/sample';
-import { DdpmError } from '../errors';
-import type { JsonObject } from './json';
+import type { DdpmConfig, DiffusionOptions, ImageShape, ResolvedConfig, UNetOptions } from '../../config';
+import { diffusionDefaults } from '../../config/defaults';
+import { levelsOf } from '../../config/levels';
+import { alternatives, invalidLine, nearestName, unknownLine } from '../../config/messages';
+import { timestepSpacings } from '../../config/sample';
+import { DdpmError } from '../../errors';
+import type { JsonObject } from '../formats/json';
 import { layout } from './layout';
 
 /** The release of diffusers whose format is written. */

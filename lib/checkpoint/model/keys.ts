@@ -2,11 +2,11 @@
  * Names of weights. The native side's names are those of diffusers; files of 2022 call the linear layers of attention
  * `query`, `key`, `value` and `proj_attn`, which are now `to_q`, `to_k`, `to_v` and `to_out.0`.
  */
-import { DdpmError } from '../errors';
-import { floatDtypes } from './dtypes';
-import { listed } from './names';
-import type { TensorSource } from './safetensors';
-import type { TensorShape } from './safetensorsHeader';
+import { DdpmError } from '../../errors';
+import { floatDtypes } from '../formats/dtypes';
+import { listed } from '../formats/names';
+import type { TensorSource } from '../formats/safetensors';
+import type { TensorShape } from '../formats/safetensorsHeader';
 
 const legacyLayers: Readonly<Record<string, string>> = {
   query: 'to_q',

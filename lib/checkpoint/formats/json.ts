@@ -1,6 +1,6 @@
-import { DdpmError } from '../errors';
-import { writeFileAtomic } from '../files/atomic';
-import { openFile, readError } from '../files/errors';
+import { DdpmError } from '../../errors';
+import { writeFileAtomic } from '../../files/atomic';
+import { openFile, readError } from '../../files/errors';
 
 /** Room for a schedule of a million betas; no configuration is longer. */
 export const MAX_JSON_BYTES = 64 * 1024 * 1024;

@@ -1,7 +1,7 @@
-import { DdpmError, throwIfAborted } from '../errors';
-import { bytesPerElement, type FloatDtype, firstNonFinite } from './dtypes';
+import { DdpmError, throwIfAborted } from '../../errors';
+import { bytesPerElement, type FloatDtype, firstNonFinite } from '../formats/dtypes';
+import type { TensorSource } from '../formats/safetensors';
 import { matchParameters } from './keys';
-import type { TensorSource } from './safetensors';
 
 /**
  * Reads the tensors of a file into parameters, piece by piece.

@@ -1,8 +1,8 @@
 /** State dicts as PyTorch saves them (`.bin`): the form of the diffusion models that were published in 2022. */
 import type { FileHandle } from 'node:fs/promises';
-import { pacer } from '../concurrency';
-import { DdpmError } from '../errors';
-import { openFile, readError } from '../files/errors';
+import { pacer } from '../../concurrency';
+import { DdpmError } from '../../errors';
+import { openFile, readError } from '../../files/errors';
 import { bytesPerElement, type Dtype } from './dtypes';
 import { quote } from './names';
 import { type PickledStorage, type PickledTensor, readStateDict } from './pickle';

@@ -1,13 +1,13 @@
 /** The weights of a folder, in whichever of diffusers' forms they are. */
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { alternatives } from '../config/messages';
-import { DdpmError } from '../errors';
-import { isMissing, readError } from '../files/errors';
+import { alternatives } from '../../config/messages';
+import { DdpmError } from '../../errors';
+import { isMissing, readError } from '../../files/errors';
+import { SafetensorsFile, type TensorSource } from '../formats/safetensors';
+import { ShardedWeights } from '../formats/shards';
+import { TorchFile } from '../formats/torchFile';
 import { variantsOf, type WeightsFile, weightsFiles } from './layout';
-import { SafetensorsFile, type TensorSource } from './safetensors';
-import { ShardedWeights } from './shards';
-import { TorchFile } from './torchFile';
 
 /**
  * Opens the weights in a folder: safetensors before PyTorch's own form, and of each, an index of several files before a

@@ -4,7 +4,7 @@
  */
 import type { FileHandle } from 'node:fs/promises';
 import { type Entry, fromFdPromise } from 'yauzl';
-import { DdpmError } from '../errors';
+import { DdpmError } from '../../errors';
 import { quote } from './names';
 
 /** Records of an archive; the largest networks have a few thousand. */

@@ -1,7 +1,7 @@
 /** Weights in several files, and the index that tells which tensor is in which. */
 import { dirname, join } from 'node:path';
-import { invalidLine } from '../config/messages';
-import { DdpmError } from '../errors';
+import { invalidLine } from '../../config/messages';
+import { DdpmError } from '../../errors';
 import { isJsonObject, readJsonObject } from './json';
 import { listed, quote } from './names';
 import type { TensorSource } from './safetensors';

@@ -1,9 +1,9 @@
 /** Where a saved model's files are, in each of the layouts that diffusers writes or has written. */
 import { stat } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
-import { DdpmError } from '../errors';
-import { interruptedWrites } from '../files/atomic';
-import { isMissing, readError } from '../files/errors';
+import { DdpmError } from '../../errors';
+import { interruptedWrites } from '../../files/atomic';
+import { isMissing, readError } from '../../files/errors';
 import { layout } from './layout';
 
 /** Paths of the files of a model; a file that is not there is undefined. */
