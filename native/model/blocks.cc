@@ -37,15 +37,13 @@ ResidualBlock::ResidualBlock(ParameterSource& source, const std::string& name, i
   if (in != out) conv_shortcut.emplace(source, name + ".conv_shortcut", in, out, 1);
 }
 
-at::Tensor ResidualBlock::operator()(const at::Tensor& x, const at::Tensor& embedding,
+at::Tensor ResidualBlock::operator()(const at::Tensor& x, const at::Tensor& skip, const at::Tensor& embedding,
                                      const ForwardContext& context) const {
   context.poll(x);
-  at::Tensor h = conv1(at::silu(norm1(x)));                    // [B, out, H, W]
-  h = h + time_emb_proj(embedding).unsqueeze(2).unsqueeze(3);  // + [B, out, 1, 1]
-  h = at::silu(norm2(h));
+  at::Tensor h = conv1(norm1(x, skip, {}, /*silu=*/true), context);  // [B, out, H, W]
+  h = norm2(h, {}, time_emb_proj(embedding), /*silu=*/true);         // of h + [B, out, 1, 1]
   if (context.dropout != nullptr) h = dropout(h, dropout_probability, dropout_layer, *context.dropout);
-  h = conv2(h);
-  return (conv_shortcut ? (*conv_shortcut)(x) : x) + h;
+  return conv2(h, context, {}, conv_shortcut ? (*conv_shortcut)(x, context, skip) : x);
 }
 
 SelfAttention::SelfAttention(ParameterSource& source, const std::string& name, int64_t channels,
@@ -57,17 +55,38 @@ SelfAttention::SelfAttention(ParameterSource& source, const std::string& name, i
       to_v(source, name + ".to_v", channels, channels),
       to_out(source, name + ".to_out.0", channels, channels, Init::kZero) {}
 
-at::Tensor SelfAttention::operator()(const at::Tensor& x) const {
+at::Tensor SelfAttention::operator()(const at::Tensor& x, const ForwardContext& context) const {
   const int64_t batch = x.size(0), channels = x.size(1), height = x.size(2), width = x.size(3);
-  // Normalized as an image, a channels-last map stays as it is; as a sequence, it is brought into planes first.
-  const at::Tensor normalized = fast_paths() ? group_norm(x).flatten(2) : group_norm(x.flatten(2));
-  const at::Tensor tokens = normalized.transpose(1, 2);  // [B, HW, C]
-  const auto split = [&](const at::Tensor& projected) {  // [B, heads, HW, C / heads]
+  const auto split = [&](const at::Tensor& projected) {  // [B, HW, C] -> [B, heads, HW, C / heads]
     return projected.view({batch, height * width, heads, channels / heads}).transpose(1, 2);
   };
+  const auto merge = [&](const at::Tensor& h) {  // and back
+    return h.transpose(1, 2).reshape({batch, height * width, channels});
+  };
+  if (context.convolutions != nullptr) {
+    // A dense layer over the pixels is a convolution of one pixel; the three that share their input are one.
+    const auto as_convolution = [](const at::Tensor& weight) { return weight.unsqueeze(2).unsqueeze(3); };
+    const auto all = [&] {
+      return PackedConvolutions::Weights{as_convolution(at::cat({to_q.weight, to_k.weight, to_v.weight})),
+                                         at::cat({to_q.bias, to_k.bias, to_v.bias})};
+    };
+    PackedConvolutions& convolve = *context.convolutions;
+    const at::Tensor qkv = convolve(group_norm(x, {}, {}, /*silu=*/false), this, 0, all, 1, 0)  // [B, 3 C, H, W]
+                               .permute({0, 2, 3, 1})
+                               .view({batch, height * width, 3, heads, channels / heads})
+                               .permute({2, 0, 3, 1, 4});  // [3, B, heads, HW, C / heads]
+    const at::Tensor h = at::scaled_dot_product_attention(qkv[0], qkv[1], qkv[2]);
+    const at::Tensor map = merge(h).view({batch, height, width, channels}).permute({0, 3, 1, 2});
+    const auto out = [&] { return PackedConvolutions::Weights{as_convolution(to_out.weight), to_out.bias}; };
+    return convolve(map, this, 1, out, 1, 0, x);
+  }
+  // Normalized as an image, a channels-last map stays as it is; as a sequence, it is brought into planes first.
+  const at::Tensor normalized =
+      fast_paths() ? group_norm(x, {}, {}, /*silu=*/false).flatten(2) : group_norm(x.flatten(2));
+  const at::Tensor tokens = normalized.transpose(1, 2);  // [B, HW, C]
   // softmax(q kT / sqrt(C / heads)) v
   at::Tensor h = at::scaled_dot_product_attention(split(to_q(tokens)), split(to_k(tokens)), split(to_v(tokens)));
-  h = to_out(h.transpose(1, 2).reshape({batch, height * width, channels}));  // [B, HW, C]
+  h = to_out(merge(h));  // [B, HW, C]
   return h.transpose(1, 2).view({batch, channels, height, width}) + x;
 }
 
@@ -75,15 +94,15 @@ Downsample::Downsample(ParameterSource& source, const std::string& name, int64_t
     : asymmetric(!config.symmetric_downsample_padding),
       conv(source, name + ".conv", channels, channels, 3, Init::kFanAverage, 2, asymmetric ? 0 : 1) {}
 
-at::Tensor Downsample::operator()(const at::Tensor& x) const {
-  return conv(asymmetric ? at::constant_pad_nd(x, {0, 1, 0, 1}) : x);
+at::Tensor Downsample::operator()(const at::Tensor& x, const ForwardContext& context) const {
+  return conv(asymmetric ? at::constant_pad_nd(x, {0, 1, 0, 1}) : x, context);
 }
 
 Upsample::Upsample(ParameterSource& source, const std::string& name, int64_t channels)
     : conv(source, name + ".conv", channels, channels, 3) {}
 
-at::Tensor Upsample::operator()(const at::Tensor& x) const {
-  return conv(at::upsample_nearest2d(x, {2 * x.size(2), 2 * x.size(3)}));
+at::Tensor Upsample::operator()(const at::Tensor& x, const ForwardContext& context) const {
+  return conv(at::upsample_nearest2d(x, {2 * x.size(2), 2 * x.size(3)}), context);
 }
 
 }  // namespace ddpm

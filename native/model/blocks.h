@@ -24,7 +24,7 @@ struct TimeEmbedding {
 };
 
 // GroupNorm, SiLU, conv; plus the projected time embedding; GroupNorm, SiLU, dropout, conv from zero; plus the input
-// (through a 1x1 convolution where the channels change).
+// (through a 1x1 convolution where the channels change). The input may be two feature maps side by side.
 struct ResidualBlock {
   GroupNorm norm1;
   Conv2d conv1;
@@ -37,8 +37,10 @@ struct ResidualBlock {
 
   ResidualBlock(ParameterSource& source, const std::string& name, int64_t in, int64_t out, uint32_t dropout_layer,
                 const UNetConfig& config);
-  // x [B, in, H, W], embedding [B, 4 * channels] after its SiLU -> [B, out, H, W]
-  at::Tensor operator()(const at::Tensor& x, const at::Tensor& embedding, const ForwardContext& context) const;
+  // x [B, C1, H, W], skip [B, C2, H, W] or undefined, with in = C1 + C2; embedding [B, 4 * channels] after its SiLU
+  // -> [B, out, H, W]
+  at::Tensor operator()(const at::Tensor& x, const at::Tensor& skip, const at::Tensor& embedding,
+                        const ForwardContext& context) const;
 };
 
 // Self-attention over the pixels of a feature map, added to its input; the output projection starts from zero.
@@ -51,7 +53,7 @@ struct SelfAttention {
   Linear to_out;
 
   SelfAttention(ParameterSource& source, const std::string& name, int64_t channels, const UNetConfig& config);
-  at::Tensor operator()(const at::Tensor& x) const;  // [B, channels, H, W] -> the same
+  at::Tensor operator()(const at::Tensor& x, const ForwardContext& context) const;  // [B, channels, H, W] -> the same
 };
 
 // Half the size by a convolution of stride 2.
@@ -60,7 +62,7 @@ struct Downsample {
   Conv2d conv;
 
   Downsample(ParameterSource& source, const std::string& name, int64_t channels, const UNetConfig& config);
-  at::Tensor operator()(const at::Tensor& x) const;  // [B, C, H, W] -> [B, C, H/2, W/2]
+  at::Tensor operator()(const at::Tensor& x, const ForwardContext& context) const;  // [B, C, H, W] -> [B, C, H/2, W/2]
 };
 
 // Twice the size by nearest neighbour, then a convolution.
@@ -68,7 +70,7 @@ struct Upsample {
   Conv2d conv;
 
   Upsample(ParameterSource& source, const std::string& name, int64_t channels);
-  at::Tensor operator()(const at::Tensor& x) const;  // [B, C, H, W] -> [B, C, 2H, 2W]
+  at::Tensor operator()(const at::Tensor& x, const ForwardContext& context) const;  // [B, C, H, W] -> [B, C, 2H, 2W]
 };
 
 }  // namespace ddpm

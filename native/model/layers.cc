@@ -3,6 +3,8 @@
 #include <ATen/Parallel.h>
 
 #include "error.h"
+#include "kernels/fast_paths.h"
+#include "kernels/group_norm.h"
 #include "kernels/philox.h"
 
 namespace ddpm {
@@ -23,7 +25,24 @@ Conv2d::Conv2d(ParameterSource& source, const std::string& name, int64_t in, int
       stride(stride_),
       padding(padding_ < 0 ? (kernel - 1) / 2 : padding_) {}
 
-at::Tensor Conv2d::operator()(const at::Tensor& x) const { return at::conv2d(x, weight, bias, stride, padding); }
+at::Tensor Conv2d::operator()(const at::Tensor& x, const ForwardContext& context, const at::Tensor& skip,
+                              const at::Tensor& added) const {
+  if (context.convolutions == nullptr) {
+    const at::Tensor y = at::conv2d(skip.defined() ? at::cat({x, skip}, 1) : x, weight, bias, stride, padding);
+    return added.defined() ? added + y : y;
+  }
+  PackedConvolutions& convolve = *context.convolutions;
+  if (!skip.defined()) {
+    return convolve(x, this, 0, [this] { return PackedConvolutions::Weights{weight, bias}; }, stride, padding, added);
+  }
+  // A convolution of two maps side by side is the sum of one of each, so they need not be put together.
+  const int64_t first = x.size(1);
+  const auto part = [&](int64_t begin, int64_t count, at::Tensor with_bias) {
+    return PackedConvolutions::Weights{weight.narrow(1, begin, count), std::move(with_bias)};
+  };
+  const at::Tensor of_x = convolve(x, this, 1, [&] { return part(0, first, bias); }, stride, padding, added);
+  return convolve(skip, this, 2, [&] { return part(first, skip.size(1), {}); }, stride, padding, of_x);
+}
 
 Linear::Linear(ParameterSource& source, const std::string& name, int64_t in, int64_t out, Init init)
     : weight(source.parameter(name + ".weight", {out, in}, init)),
@@ -39,6 +58,18 @@ GroupNorm::GroupNorm(ParameterSource& source, const std::string& name, int64_t c
       epsilon(epsilon_) {}
 
 at::Tensor GroupNorm::operator()(const at::Tensor& x) const { return at::group_norm(x, groups, weight, bias, epsilon); }
+
+at::Tensor GroupNorm::operator()(const at::Tensor& x, const at::Tensor& skip, const at::Tensor& shift,
+                                 bool silu) const {
+  if (fast_paths() && x.is_cpu()) {
+    return fused_group_norm(x, skip, shift.defined() ? shift.to(at::kFloat) : shift, weight, bias, groups, epsilon,
+                            silu);
+  }
+  at::Tensor map = skip.defined() ? at::cat({x, skip}, 1) : x;
+  if (shift.defined()) map = map + shift.unsqueeze(2).unsqueeze(3);
+  map = (*this)(map);
+  return silu ? at::silu(map) : map;
+}
 
 at::Tensor dropout(const at::Tensor& x, double probability, uint32_t layer, const DropoutKey& key) {
   if (probability <= 0) return x;

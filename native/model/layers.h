@@ -5,6 +5,7 @@
 #include <atomic>
 #include <string>
 
+#include "kernels/packed_convolutions.h"
 #include "model/parameters.h"
 
 namespace ddpm {
@@ -21,6 +22,7 @@ struct DropoutKey {
 struct ForwardContext {
   const DropoutKey* dropout = nullptr;           // null when sampling: no dropout
   const std::atomic<bool>* cancelled = nullptr;  // polled between blocks; may be null
+  PackedConvolutions* convolutions = nullptr;    // of a network that only predicts; may be null
 
   // Throws Cancelled, here or when the backward pass comes back to x. The flag has to live until then.
   void poll(const at::Tensor& x) const;
@@ -35,7 +37,10 @@ struct Conv2d {
   Conv2d() = default;
   Conv2d(ParameterSource& source, const std::string& name, int64_t in, int64_t out, int64_t kernel,
          Init init = Init::kFanAverage, int64_t stride = 1, int64_t padding = -1);  // -1: (kernel - 1) / 2
-  at::Tensor operator()(const at::Tensor& x) const;                                 // [B, in, H, W] -> [B, out, H', W']
+  // conv(cat(x, skip)) + added, where skip and added may be undefined.
+  // [B, C1, H, W], [B, C2, H, W], [B, out, H', W'] -> [B, out, H', W']
+  at::Tensor operator()(const at::Tensor& x, const ForwardContext& context, const at::Tensor& skip = {},
+                        const at::Tensor& added = {}) const;
 };
 
 struct Linear {
@@ -56,6 +61,9 @@ struct GroupNorm {
   GroupNorm() = default;
   GroupNorm(ParameterSource& source, const std::string& name, int64_t channels, int64_t groups, double epsilon);
   at::Tensor operator()(const at::Tensor& x) const;  // [B, channels, ...]
+  // Of x and, if defined, skip side by side, plus shift [B, channels] where there is one; then SiLU where asked for.
+  // [B, C1, H, W], [B, C2, H, W] -> [B, channels, H, W]
+  at::Tensor operator()(const at::Tensor& x, const at::Tensor& skip, const at::Tensor& shift, bool silu) const;
 };
 
 // Inverted dropout whose mask depends on the key, the image and the layer alone, so that neither the batch size nor

@@ -64,10 +64,10 @@ std::shared_ptr<const ParameterLayout> UNet::layout(const UNetConfig& config) {
   return layout;
 }
 
-at::Tensor UNet::Stage::operator()(const at::Tensor& x, const at::Tensor& embedding,
+at::Tensor UNet::Stage::operator()(const at::Tensor& x, const at::Tensor& skip, const at::Tensor& embedding,
                                    const ForwardContext& context) const {
-  const at::Tensor h = residual(x, embedding, context);
-  return attention ? (*attention)(h) : h;
+  const at::Tensor h = residual(x, skip, embedding, context);
+  return attention ? (*attention)(h, context) : h;
 }
 
 at::Tensor UNet::operator()(const at::Tensor& x, const at::Tensor& t, const at::Tensor& labels,
@@ -78,21 +78,22 @@ at::Tensor UNet::operator()(const at::Tensor& x, const at::Tensor& t, const at::
 
   // Channels-last is what the convolutions work in: no layer then changes the layout back and forth.
   const auto layout = fast_paths() ? at::MemoryFormat::ChannelsLast : at::MemoryFormat::Contiguous;
-  at::Tensor h = conv_in_(x.contiguous(layout));  // [B, channels, H, W]
+  const at::Tensor input = context.convolutions != nullptr ? x.to(context.convolutions->type()) : x;
+  at::Tensor h = conv_in_(input.contiguous(layout), context);  // [B, channels, H, W]
   std::vector<at::Tensor> skips{h};
   for (const auto& level : down_) {
-    for (const auto& stage : level.stages) skips.push_back(h = stage(h, embedding, context));
-    if (level.downsample) skips.push_back(h = (*level.downsample)(h));
+    for (const auto& stage : level.stages) skips.push_back(h = stage(h, {}, embedding, context));
+    if (level.downsample) skips.push_back(h = (*level.downsample)(h, context));
   }
-  for (const auto& stage : middle_) h = stage(h, embedding, context);
+  for (const auto& stage : middle_) h = stage(h, {}, embedding, context);
   for (const auto& level : up_) {
     for (const auto& stage : level.stages) {
-      h = stage(at::cat({h, skips.back()}, 1), embedding, context);
+      h = stage(h, skips.back(), embedding, context);
       skips.pop_back();
     }
-    if (level.upsample) h = (*level.upsample)(h);
+    if (level.upsample) h = (*level.upsample)(h, context);
   }
-  return conv_out_(at::silu(norm_out_(h)));  // [B, out, H, W]
+  return conv_out_(norm_out_(h, {}, {}, /*silu=*/true), context);  // [B, out, H, W]
 }
 
 }  // namespace ddpm

@@ -27,7 +27,8 @@ class UNet {
   struct Stage {  // a residual block and, at some resolutions, attention
     ResidualBlock residual;
     std::optional<SelfAttention> attention;
-    at::Tensor operator()(const at::Tensor& x, const at::Tensor& embedding, const ForwardContext& context) const;
+    at::Tensor operator()(const at::Tensor& x, const at::Tensor& skip, const at::Tensor& embedding,
+                          const ForwardContext& context) const;
   };
   struct DownLevel {
     std::vector<Stage> stages;

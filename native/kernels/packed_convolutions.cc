@@ -1,0 +1,68 @@
+#include "kernels/packed_convolutions.h"
+
+#include <ATen/Config.h>
+#include <ATen/Context.h>
+#include <ATen/core/dispatch/Dispatcher.h>
+
+#include <optional>
+#include <string_view>
+
+#include "kernels/cpu/instruction_set.h"
+
+namespace ddpm {
+namespace {
+
+using Scalars = c10::List<std::optional<at::Scalar>>;
+
+// LibTorch's operators for weights in oneDNN's layouts. They have no C++ functions, and are looked up by name.
+const c10::OperatorHandle* find(const char* name, const char* overload) {
+  const auto found = c10::Dispatcher::singleton().findSchema({name, overload});
+  return found ? new c10::OperatorHandle(*found) : nullptr;  // for as long as the process lives
+}
+
+struct Operators {
+  const c10::OperatorHandle* pack = find("mkldnn::_reorder_convolution_weight", "");
+  const c10::OperatorHandle* convolve = find("mkldnn::_convolution_pointwise", "");
+  const c10::OperatorHandle* convolve_and_add = find("mkldnn::_convolution_pointwise", "binary");
+};
+const Operators& operators() {
+  static const Operators found;
+  return found;
+}
+
+}  // namespace
+
+bool PackedConvolutions::available(at::ScalarType type) {
+  const Operators& all = operators();
+  if (!all.pack || !all.convolve || !all.convolve_and_add || !at::globalContext().userEnabledMkldnn()) return false;
+  // oneDNN computes in bfloat16 from AVX-512 on.
+  return type == at::kFloat || (type == at::kBFloat16 && cpu::instruction_set() == cpu::InstructionSet::kAvx512);
+}
+
+at::Tensor PackedConvolutions::operator()(const at::Tensor& x, const void* owner, int part,
+                                          const std::function<Weights()>& weights, int64_t stride, int64_t padding,
+                                          const at::Tensor& added) {
+  const std::vector<int64_t> strides{stride, stride}, paddings{padding, padding}, dilations{1, 1};
+  auto found = packed_.find({owner, part});
+  if (found == packed_.end()) {
+    const Weights plain = weights();
+    std::vector<c10::IValue> stack{plain.weight.to(type_).contiguous(), paddings, strides, dilations, int64_t{1},
+                                   c10::IValue(x.sizes().vec())};
+    operators().pack->callBoxed(stack);
+    found = packed_.emplace(std::pair{owner, part}, Weights{stack.at(0).toTensor(), plain.bias}).first;
+  }
+  const Weights& packed = found->second;
+  const c10::IValue bias = packed.bias.defined() ? c10::IValue(packed.bias.to(type_)) : c10::IValue();
+  std::vector<c10::IValue> stack;
+  if (added.defined()) {
+    stack = {x,          added, packed.weight, bias,          paddings,  strides,      dilations,
+             int64_t{1}, "add", c10::IValue(), c10::IValue(), Scalars(), c10::IValue()};
+    operators().convolve_and_add->callBoxed(stack);
+  } else {
+    stack = {x, packed.weight, bias, paddings, strides, dilations, int64_t{1}, "none", Scalars(), c10::IValue()};
+    operators().convolve->callBoxed(stack);
+  }
+  return stack.at(0).toTensor();
+}
+
+}  // namespace ddpm

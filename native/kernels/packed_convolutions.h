@@ -1,0 +1,40 @@
+#pragma once
+
+#include <ATen/ATen.h>
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <utility>
+
+namespace ddpm {
+
+// The convolutions of a network that only predicts, on the CPU: their weights are brought into the layout that oneDNN's
+// kernels read once, at their first use, instead of in every call, and what is to be added to a result is added as it
+// is written. Feature maps are channels-last, of the type that it was made for.
+class PackedConvolutions {
+ public:
+  // Weight [out, in, k, k] and bias [out], which may be undefined.
+  struct Weights {
+    at::Tensor weight;
+    at::Tensor bias;
+  };
+
+  explicit PackedConvolutions(at::ScalarType type) : type_(type) {}
+
+  // Whether this LibTorch has what it takes on this processor for this type.
+  static bool available(at::ScalarType type);
+
+  at::ScalarType type() const { return type_; }
+
+  // conv(x) + added, `added` being of the result's shape, or undefined. `owner` and `part` name the weights, which
+  // `weights` gives when they are asked for the first time.
+  at::Tensor operator()(const at::Tensor& x, const void* owner, int part, const std::function<Weights()>& weights,
+                        int64_t stride, int64_t padding, const at::Tensor& added = {});
+
+ private:
+  at::ScalarType type_;
+  std::map<std::pair<const void*, int>, Weights> packed_;
+};
+
+}  // namespace ddpm
