@@ -17,14 +17,14 @@ class FrozenNetwork {
  public:
   FrozenNetwork(const UNetConfig& config, Precision precision, ParameterSet weights)
       : config_(config), precision_(precision), weights_(std::move(weights)), network_(config_, weights_) {
-    forget_packed();
+    prepare();
   }
 
   // Goes on with a copy of the weights.
   void detach() {
     weights_ = weights_.clone();
     network_ = UNet(config_, weights_);
-    forget_packed();
+    prepare();
   }
 
   // x [B, in, H, W] on the CPU or the device, one t and (for a network with classes) one label an image
@@ -33,6 +33,7 @@ class FrozenNetwork {
     const at::Device device = weights_.flat().device();
     at::NoGradGuard no_gradients;
     context.convolutions = convolutions_.get();
+    context.time_shifts = time_shifts_.get();
     // Packed convolutions say themselves what they compute in.
     PrecisionScope scope(convolutions_ ? Precision::kFloat32 : precision_, device);
     const at::Tensor label_tensor = labels.empty() ? at::Tensor() : at::tensor(labels, at::kLong).to(device);
@@ -43,10 +44,11 @@ class FrozenNetwork {
   at::Device device() const { return weights_.flat().device(); }
 
  private:
-  void forget_packed() {
+  void prepare() {
     const at::ScalarType type = precision_ == Precision::kBFloat16 ? at::kBFloat16 : at::kFloat;
     const bool can_pack = fast_paths() && device().is_cpu() && PackedConvolutions::available(type);
     convolutions_ = can_pack ? std::make_unique<PackedConvolutions>(type) : nullptr;
+    time_shifts_ = fast_paths() && device().is_cpu() ? std::make_unique<TimeShifts>() : nullptr;
   }
 
   UNetConfig config_;
@@ -54,6 +56,7 @@ class FrozenNetwork {
   ParameterSet weights_;
   UNet network_;
   std::unique_ptr<PackedConvolutions> convolutions_;  // null where there is no such path
+  std::unique_ptr<TimeShifts> time_shifts_;           // likewise
 };
 
 }  // namespace ddpm

@@ -25,26 +25,43 @@ at::Tensor TimeEmbedding::operator()(const at::Tensor& t) const {
   return linear_2(at::silu(linear_1(sinusoid)));  // [B, 4 * channels]
 }
 
-ResidualBlock::ResidualBlock(ParameterSource& source, const std::string& name, int64_t in, int64_t out,
-                             uint32_t dropout_layer_, const UNetConfig& config)
+ResidualBlock::ResidualBlock(ParameterSource& source, const std::string& name, int64_t in, int64_t out, uint32_t index_,
+                             const UNetConfig& config)
     : norm1(source, name + ".norm1", in, config.norm_groups, config.norm_epsilon),
       conv1(source, name + ".conv1", in, out, 3),
       time_emb_proj(source, name + ".time_emb_proj", config.time_embedding_channels(), out),
       norm2(source, name + ".norm2", out, config.norm_groups, config.norm_epsilon),
       dropout_probability(config.dropout),
-      dropout_layer(dropout_layer_),
+      index(index_),
       conv2(source, name + ".conv2", out, out, 3, Init::kZero) {
   if (in != out) conv_shortcut.emplace(source, name + ".conv_shortcut", in, out, 1);
 }
 
-at::Tensor ResidualBlock::operator()(const at::Tensor& x, const at::Tensor& skip, const at::Tensor& embedding,
+at::Tensor ResidualBlock::operator()(const at::Tensor& x, const at::Tensor& skip, const at::Tensor& time_shift,
                                      const ForwardContext& context) const {
   context.poll(x);
   at::Tensor h = conv1(norm1(x, skip, {}, /*silu=*/true), context);  // [B, out, H, W]
-  h = norm2(h, {}, time_emb_proj(embedding), /*silu=*/true);         // of h + [B, out, 1, 1]
-  if (context.dropout != nullptr) h = dropout(h, dropout_probability, dropout_layer, *context.dropout);
+  h = norm2(h, {}, time_shift, /*silu=*/true);                       // of h + [B, out, 1, 1]
+  if (context.dropout != nullptr) h = dropout(h, dropout_probability, index, *context.dropout);
   return conv2(h, context, {}, conv_shortcut ? (*conv_shortcut)(x, context, skip) : x);
 }
+
+namespace {
+
+// softmax(q kT / sqrt(d)) v  for q, k, v [B, heads, N, d]
+at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) {
+  // LibTorch's flash attention has its products made by a library that has no bfloat16 of its own on every processor;
+  // where the scores are small, it is faster to write them down.
+  constexpr int64_t kMostScores = 1 << 20;  // of an image
+  if (fast_paths() && q.is_cpu() && q.scalar_type() == at::kBFloat16 &&
+      q.size(1) * q.size(2) * k.size(2) <= kMostScores) {
+    const at::Tensor scores = at::matmul(q, k.transpose(2, 3)) * (1 / std::sqrt(static_cast<double>(q.size(3))));
+    return at::matmul(at::softmax(scores, -1), v);
+  }
+  return at::scaled_dot_product_attention(q, k, v);
+}
+
+}  // namespace
 
 SelfAttention::SelfAttention(ParameterSource& source, const std::string& name, int64_t channels,
                              const UNetConfig& config)
@@ -75,7 +92,7 @@ at::Tensor SelfAttention::operator()(const at::Tensor& x, const ForwardContext& 
                                .permute({0, 2, 3, 1})
                                .view({batch, height * width, 3, heads, channels / heads})
                                .permute({2, 0, 3, 1, 4});  // [3, B, heads, HW, C / heads]
-    const at::Tensor h = at::scaled_dot_product_attention(qkv[0], qkv[1], qkv[2]);
+    const at::Tensor h = attention(qkv[0], qkv[1], qkv[2]);
     const at::Tensor map = merge(h).view({batch, height, width, channels}).permute({0, 3, 1, 2});
     const auto out = [&] { return PackedConvolutions::Weights{as_convolution(to_out.weight), to_out.bias}; };
     return convolve(map, this, 1, out, 1, 0, x);
@@ -85,7 +102,7 @@ at::Tensor SelfAttention::operator()(const at::Tensor& x, const ForwardContext& 
       fast_paths() ? group_norm(x, {}, {}, /*silu=*/false).flatten(2) : group_norm(x.flatten(2));
   const at::Tensor tokens = normalized.transpose(1, 2);  // [B, HW, C]
   // softmax(q kT / sqrt(C / heads)) v
-  at::Tensor h = at::scaled_dot_product_attention(split(to_q(tokens)), split(to_k(tokens)), split(to_v(tokens)));
+  at::Tensor h = attention(split(to_q(tokens)), split(to_k(tokens)), split(to_v(tokens)));
   h = to_out(merge(h));  // [B, HW, C]
   return h.transpose(1, 2).view({batch, channels, height, width}) + x;
 }

@@ -31,15 +31,16 @@ struct ResidualBlock {
   Linear time_emb_proj;
   GroupNorm norm2;
   double dropout_probability = 0;
-  uint32_t dropout_layer = 0;
+  uint32_t index = 0;  // among the network's residual blocks
   Conv2d conv2;
   std::optional<Conv2d> conv_shortcut;
 
-  ResidualBlock(ParameterSource& source, const std::string& name, int64_t in, int64_t out, uint32_t dropout_layer,
+  ResidualBlock(ParameterSource& source, const std::string& name, int64_t in, int64_t out, uint32_t index,
                 const UNetConfig& config);
-  // x [B, C1, H, W], skip [B, C2, H, W] or undefined, with in = C1 + C2; embedding [B, 4 * channels] after its SiLU
-  // -> [B, out, H, W]
-  at::Tensor operator()(const at::Tensor& x, const at::Tensor& skip, const at::Tensor& embedding,
+  // What the embedding [B, 4 * channels], after its SiLU, adds to the feature map: [B, out].
+  at::Tensor time_shift(const at::Tensor& embedding) const { return time_emb_proj(embedding); }
+  // x [B, C1, H, W], skip [B, C2, H, W] or undefined, with in = C1 + C2; time_shift [B, out] -> [B, out, H, W]
+  at::Tensor operator()(const at::Tensor& x, const at::Tensor& skip, const at::Tensor& time_shift,
                         const ForwardContext& context) const;
 };
 

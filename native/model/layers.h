@@ -7,6 +7,7 @@
 
 #include "kernels/packed_convolutions.h"
 #include "model/parameters.h"
+#include "model/time_shifts.h"
 
 namespace ddpm {
 
@@ -22,7 +23,9 @@ struct DropoutKey {
 struct ForwardContext {
   const DropoutKey* dropout = nullptr;           // null when sampling: no dropout
   const std::atomic<bool>* cancelled = nullptr;  // polled between blocks; may be null
-  PackedConvolutions* convolutions = nullptr;    // of a network that only predicts; may be null
+  // What a network that only predicts keeps from call to call; may be null.
+  PackedConvolutions* convolutions = nullptr;
+  TimeShifts* time_shifts = nullptr;
 
   // Throws Cancelled, here or when the backward pass comes back to x. The flag has to live until then.
   void poll(const at::Tensor& x) const;

@@ -7,7 +7,7 @@ namespace ddpm {
 UNet::Stage UNet::stage(ParameterSource& source, const std::string& level, int64_t index, int64_t in, int64_t out,
                         bool attention, const UNetConfig& config) {
   const std::string number = std::to_string(index);
-  Stage made{ResidualBlock(source, level + ".resnets." + number, in, out, dropout_layers_++, config), std::nullopt};
+  Stage made{ResidualBlock(source, level + ".resnets." + number, in, out, blocks_++, config), std::nullopt};
   if (attention) made.attention.emplace(source, level + ".attentions." + number, out, config);
   return made;
 }
@@ -64,17 +64,49 @@ std::shared_ptr<const ParameterLayout> UNet::layout(const UNetConfig& config) {
   return layout;
 }
 
-at::Tensor UNet::Stage::operator()(const at::Tensor& x, const at::Tensor& skip, const at::Tensor& embedding,
-                                   const ForwardContext& context) const {
-  const at::Tensor h = residual(x, skip, embedding, context);
+at::Tensor UNet::Stage::operator()(const at::Tensor& x, const at::Tensor& skip,
+                                   const std::vector<at::Tensor>& time_shifts, const ForwardContext& context) const {
+  const at::Tensor h = residual(x, skip, time_shifts[residual.index], context);
   return attention ? (*attention)(h, context) : h;
+}
+
+template <class Visit>
+void UNet::for_each_block(Visit visit) const {
+  for (const auto& level : down_) {
+    for (const auto& stage : level.stages) visit(stage.residual);
+  }
+  for (const auto& stage : middle_) visit(stage.residual);
+  for (const auto& level : up_) {
+    for (const auto& stage : level.stages) visit(stage.residual);
+  }
+}
+
+std::vector<at::Tensor> UNet::time_shifts(const at::Tensor& t, const at::Tensor& labels,
+                                          const ForwardContext& context) const {
+  const auto compute = [this](const at::Tensor& timesteps, const at::Tensor& classes) {
+    at::Tensor embedding = time_embedding_(timesteps);  // [B, 4 * channels]
+    if (class_embedding_.defined()) embedding = embedding + at::embedding(class_embedding_, classes);
+    embedding = at::silu(embedding);  // every residual block begins its projection with it
+    std::vector<at::Tensor> shifts;
+    for_each_block([&](const ResidualBlock& block) { shifts.push_back(block.time_shift(embedding)); });
+    return shifts;
+  };
+  if (context.time_shifts == nullptr) return compute(t, labels);
+  const at::Tensor rows = context.time_shifts->rows(
+      t, labels, [&](const at::Tensor& step, const at::Tensor& label) { return at::cat(compute(step, label), 1); });
+  std::vector<at::Tensor> shifts;
+  int64_t begin = 0;
+  for_each_block([&](const ResidualBlock& block) {
+    const int64_t channels = block.conv1.bias.size(0);
+    shifts.push_back(rows.narrow(1, begin, channels));
+    begin += channels;
+  });
+  return shifts;
 }
 
 at::Tensor UNet::operator()(const at::Tensor& x, const at::Tensor& t, const at::Tensor& labels,
                             const ForwardContext& context) const {
-  at::Tensor embedding = time_embedding_(t);  // [B, 4 * channels]
-  if (class_embedding_.defined()) embedding = embedding + at::embedding(class_embedding_, labels);
-  embedding = at::silu(embedding);  // every residual block begins its projection with it
+  const std::vector<at::Tensor> time_shifts = this->time_shifts(t, labels, context);
 
   // Channels-last is what the convolutions work in: no layer then changes the layout back and forth.
   const auto layout = fast_paths() ? at::MemoryFormat::ChannelsLast : at::MemoryFormat::Contiguous;
@@ -82,13 +114,13 @@ at::Tensor UNet::operator()(const at::Tensor& x, const at::Tensor& t, const at::
   at::Tensor h = conv_in_(input.contiguous(layout), context);  // [B, channels, H, W]
   std::vector<at::Tensor> skips{h};
   for (const auto& level : down_) {
-    for (const auto& stage : level.stages) skips.push_back(h = stage(h, {}, embedding, context));
+    for (const auto& stage : level.stages) skips.push_back(h = stage(h, {}, time_shifts, context));
     if (level.downsample) skips.push_back(h = (*level.downsample)(h, context));
   }
-  for (const auto& stage : middle_) h = stage(h, {}, embedding, context);
+  for (const auto& stage : middle_) h = stage(h, {}, time_shifts, context);
   for (const auto& level : up_) {
     for (const auto& stage : level.stages) {
-      h = stage(h, skips.back(), embedding, context);
+      h = stage(h, skips.back(), time_shifts, context);
       skips.pop_back();
     }
     if (level.upsample) h = (*level.upsample)(h, context);

@@ -27,7 +27,7 @@ class UNet {
   struct Stage {  // a residual block and, at some resolutions, attention
     ResidualBlock residual;
     std::optional<SelfAttention> attention;
-    at::Tensor operator()(const at::Tensor& x, const at::Tensor& skip, const at::Tensor& embedding,
+    at::Tensor operator()(const at::Tensor& x, const at::Tensor& skip, const std::vector<at::Tensor>& time_shifts,
                           const ForwardContext& context) const;
   };
   struct DownLevel {
@@ -42,7 +42,14 @@ class UNet {
   Stage stage(ParameterSource& source, const std::string& level, int64_t index, int64_t in, int64_t out, bool attention,
               const UNetConfig& config);
 
-  uint32_t dropout_layers_ = 0;
+  // What t and the labels add to each residual block's feature maps, by the blocks' index: [B, out] each.
+  std::vector<at::Tensor> time_shifts(const at::Tensor& t, const at::Tensor& labels,
+                                      const ForwardContext& context) const;
+  // Calls visit(block) for all residual blocks, by their index.
+  template <class Visit>
+  void for_each_block(Visit visit) const;
+
+  uint32_t blocks_ = 0;
   Conv2d conv_in_;
   TimeEmbedding time_embedding_;
   at::Tensor class_embedding_;  // [classes, 4 * channels]; undefined without classes
