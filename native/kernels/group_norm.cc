@@ -6,8 +6,8 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <limits>
 #include <optional>
+#include <tuple>
 #include <type_traits>
 #include <vector>
 
@@ -138,6 +138,28 @@ class Sums {
   std::vector<double> values_;
 };
 
+float to_float(float value) { return value; }
+float to_float(uint16_t bits) { return c10::detail::f32_from_bits(bits); }
+
+// Mean and variance of channels [begin, end) of an image, one value after another.
+template <class T>
+std::pair<double, double> moments_in_float64(const Shape& shape, const std::array<Map<const T>, 2>& maps,
+                                             const float* shift, int64_t image, int64_t begin, int64_t end) {
+  const auto average = [&](auto f) {
+    double sum = 0;
+    for (int64_t c = begin; c < end; ++c) {
+      const Map<const T>& map = c < maps[0].channels ? maps[0] : maps[1];
+      const int64_t place = c < maps[0].channels ? c : c - maps[0].channels;
+      for (int64_t i = 0; i < shape.pixels; ++i) {
+        sum += f(static_cast<double>(to_float(map.at(shape, image, i)[place])) + (shift ? shift[c] : 0.0f));
+      }
+    }
+    return sum / shape.group_values();
+  };
+  const double mean = average([](double x) { return x; });
+  return {mean, average([mean](double x) { return (x - mean) * (x - mean); })};
+}
+
 template <class T>
 void forward(const Shape& shape, const std::array<Map<const T>, 2>& maps, const float* shift, int64_t shift_pitch,
              const float* weight, const float* bias, double epsilon, bool silu, T* y, const Statistics& statistics) {
@@ -178,10 +200,11 @@ void forward(const Shape& shape, const std::array<Map<const T>, 2>& maps, const 
         const double off = start(c) - mean;
         variance += sums.sum(image, 1, c) + 2 * off * sums.sum(image, 0, c) + n * off * off;
       }
-      variance = std::max(variance / shape.group_values(), 0.0);
-      // Squares beyond float32 would normalize everything to zero; it must not look like a result.
-      const double rstd =
-          std::isfinite(variance) ? 1 / std::sqrt(variance + epsilon) : std::numeric_limits<double>::quiet_NaN();
+      variance /= shape.group_values();
+      if (!std::isfinite(variance)) {  // squares beyond float32
+        std::tie(mean, variance) = moments_in_float64(shape, maps, moved, image, begin, end);
+      }
+      const double rstd = 1 / std::sqrt(std::max(variance, 0.0) + epsilon);
       for (int64_t c = begin; c < end; ++c) {
         const double scale = rstd * weight[c];
         statistics.row(Statistics::kScale, image)[c] = static_cast<float>(scale);
