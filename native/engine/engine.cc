@@ -6,6 +6,7 @@
 #include <iterator>
 #include <utility>
 
+#include "engine/memory_pool.h"
 #include "error.h"
 #include "training/non_finite.h"
 
@@ -47,6 +48,7 @@ void end_all_at_exit() {
 
 // glibc keeps what is freed, and more of it the larger the blocks were that it saw freed: some 60 MB for every thread.
 void return_memory_to_system() {
+  empty_memory_pool();
 #if defined(__GLIBC__)
   malloc_trim(0);
 #endif
@@ -56,6 +58,7 @@ void return_memory_to_system() {
 
 Engine::Engine(const Config& config)
     : config_(config), layout_(UNet::layout(config.training.unet)), diffusion_(config.training.diffusion) {
+  use_memory_pool();
   LiveEngines& live = live_engines();
   const std::lock_guard lock(live.mutex);
   live.list.reserve(live.list.size() + 1);
@@ -303,7 +306,13 @@ void Engine::thread_main() {
 bool Engine::take_incoming() {
   std::unique_lock lock(mutex_);
   const auto under_way = [this] { return training_ || (batcher_ && !batcher_->idle()); };
-  wake_.wait(lock, [&] { return stopping_ || closing_ || !incoming_.empty() || under_way(); });
+  const auto has_work = [&] { return stopping_ || closing_ || !incoming_.empty() || under_way(); };
+  if (!has_work()) {
+    lock.unlock();
+    empty_memory_pool();
+    lock.lock();
+    wake_.wait(lock, has_work);
+  }
   std::move(incoming_.begin(), incoming_.end(), std::back_inserter(tasks_));
   incoming_.clear();
   return !stopping_ && (!closing_ || !tasks_.empty() || under_way());
