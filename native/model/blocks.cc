@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "kernels/fast_paths.h"
+#include "kernels/upsample.h"
 
 namespace ddpm {
 
@@ -119,6 +120,12 @@ Upsample::Upsample(ParameterSource& source, const std::string& name, int64_t cha
     : conv(source, name + ".conv", channels, channels, 3) {}
 
 at::Tensor Upsample::operator()(const at::Tensor& x, const ForwardContext& context) const {
+  if (context.convolutions != nullptr) {
+    const auto weights = [this] {
+      return PackedConvolutions::Weights{upsampling_weight(conv.weight), conv.bias.repeat({4})};
+    };
+    return interleave_phases((*context.convolutions)(x, &conv, 3, weights, 1, 1));
+  }
   return conv(at::upsample_nearest2d(x, {2 * x.size(2), 2 * x.size(3)}), context);
 }
 
