@@ -86,8 +86,7 @@ StepResult Trainer::update(int64_t images, int64_t accumulation, const BatchFunc
     result.non_finite = NonFinite::kUpdate;
   } else {
     at::NoGradGuard no_gradients;
-    adam_.update(state_.raw, gradient_, result.gradient_norm);
-    average_.update(state_.ema, state_.raw, counters.updates);
+    adam_.update(state_.raw, gradient_, result.gradient_norm, state_.ema, 1 - average_.decay(counters.updates));
     counters.updates = adam_.updates();
   }
   ++counters.step;
