@@ -101,6 +101,8 @@ export interface NativeTrainOptions {
   steps: number;
   batchSize: number;
   gradientAccumulation: number;
+  /** Computes what lies within a block again on the way back, instead of keeping it. */
+  gradientCheckpointing: boolean;
   horizontalFlip: boolean;
   progressEvery: number;
   /** Updates in a row that are not finite, after which training gives up. */

@@ -137,6 +137,7 @@ Napi::Value Model::train(const Napi::CallbackInfo& info) {
   wanted.steps = integer(options, "steps");
   wanted.batch_size = integer(options, "batchSize");
   wanted.gradient_accumulation = integer(options, "gradientAccumulation");
+  wanted.recompute = boolean(options, "gradientCheckpointing");
   wanted.horizontal_flip = boolean(options, "horizontalFlip");
   wanted.progress_every = integer(options, "progressEvery");
   wanted.most_non_finite = integer(options, "maxNonFinite");

@@ -141,7 +141,7 @@ void Engine::train_step(Batch batch, int64_t accumulation, std::shared_ptr<std::
       return pass;
     };
     const int64_t images = batch.x_0.size(0);
-    const auto result = trainer().update(images, accumulation, part, *cancelled);
+    const auto result = trainer().update({images, accumulation}, part, *cancelled);
     step_ = trainer().step();
     if (result.skipped()) {
       throw NonFiniteError::of_step(explain(trainer(), result.non_finite, images, part, *cancelled));

@@ -46,14 +46,14 @@ Trainer::Trainer(const TrainingConfig& config, TrainingState state)
       adam_(config.optimizer, state_.exp_avg, state_.exp_avg_sq, state_.counters.updates),
       average_(config.ema) {}
 
-double Trainer::accumulate(int64_t first, int64_t count, int64_t images, uint64_t step, const BatchFunction& batch,
-                           const std::atomic<bool>& cancelled) {
+double Trainer::accumulate(int64_t first, int64_t count, const Passes& passes, uint64_t step,
+                           const BatchFunction& batch, const std::atomic<bool>& cancelled) {
   const at::Device device = state_.raw.flat().device();
   const Batch drawn = batch(first, count);
   const at::Tensor x_0 = drawn.x_0.to(device), eps = drawn.eps.to(device);
   const at::Tensor labels = drawn.labels.defined() ? drawn.labels.to(device) : drawn.labels;
   const DropoutKey dropout{config_.seed, step, static_cast<uint64_t>(first)};
-  const ForwardContext context{config_.unet.dropout > 0 ? &dropout : nullptr, &cancelled};
+  const ForwardContext context{config_.unet.dropout > 0 ? &dropout : nullptr, &cancelled, passes.recompute};
 
   at::AutoGradMode with_gradients(true);
   at::Tensor loss;
@@ -61,20 +61,19 @@ double Trainer::accumulate(int64_t first, int64_t count, int64_t images, uint64_
     PrecisionScope scope(config_.precision, device);
     const at::Tensor x_t = diffusion_.add_noise(x_0, drawn.t, eps);
     const at::Tensor predicted = network_(x_t, at::tensor(drawn.t, at::kLong).to(device), labels, context);
-    loss = simple_loss(predicted, eps).sum() / static_cast<double>(images);  // Algorithm 1, line 5
+    loss = simple_loss(predicted, eps).sum() / static_cast<double>(passes.images);  // Algorithm 1, line 5
   }
   loss.backward();
   return loss.item<double>();
 }
 
-StepResult Trainer::update(int64_t images, int64_t accumulation, const BatchFunction& batch,
-                           const std::atomic<bool>& cancelled) {
+StepResult Trainer::update(const Passes& passes, const BatchFunction& batch, const std::atomic<bool>& cancelled) {
   TrainingCounters& counters = state_.counters;
-  const int64_t images_a_pass = images / accumulation;
+  const int64_t images_a_pass = passes.images / passes.accumulation;
   gradient_.flat().zero_();
   StepResult result;
-  for (int64_t first = 0; first < images; first += images_a_pass) {
-    result.loss += accumulate(first, images_a_pass, images, static_cast<uint64_t>(counters.step), batch, cancelled);
+  for (int64_t first = 0; first < passes.images; first += images_a_pass) {
+    result.loss += accumulate(first, images_a_pass, passes, static_cast<uint64_t>(counters.step), batch, cancelled);
   }
   result.gradient_norm = global_norm(gradient_);
   result.learning_rate = adam_.learning_rate();
@@ -90,7 +89,7 @@ StepResult Trainer::update(int64_t images, int64_t accumulation, const BatchFunc
     counters.updates = adam_.updates();
   }
   ++counters.step;
-  counters.images_seen += images;
+  counters.images_seen += passes.images;
   return result;
 }
 
@@ -100,7 +99,7 @@ std::vector<int64_t> Trainer::non_finite_images(int64_t images, const BatchFunct
   std::vector<int64_t> found;
   for (int64_t i = 0; i < images; ++i) {
     gradient_.flat().zero_();
-    const double loss = accumulate(i, 1, images, step, batch, cancelled);
+    const double loss = accumulate(i, 1, {images}, step, batch, cancelled);
     if (!std::isfinite(loss) || !std::isfinite(global_norm(gradient_))) found.push_back(i);
   }
   return found;

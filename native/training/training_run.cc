@@ -25,7 +25,8 @@ void TrainingRun::step(Trainer& trainer, const std::atomic<bool>& cancelled) {
   const auto batch = [this, update = static_cast<uint64_t>(trainer.step()), images_seen = trainer.images_seen()](
                          int64_t first, int64_t count) { return batches_.batch(update, images_seen, first, count); };
   const int64_t images = options_.batch_size * options_.gradient_accumulation;
-  const StepResult result = trainer.update(images, options_.gradient_accumulation, batch, cancelled);
+  const StepResult result =
+      trainer.update({images, options_.gradient_accumulation, options_.recompute}, batch, cancelled);
 
   ++since_report_.steps;
   Tally& tally = trainer.tally();
