@@ -341,7 +341,8 @@ export class Ddpm {
 
   /**
    * Saves the moving average in diffusers' layout: `DDPMPipeline.from_pretrained(directory)` reads it in Python, and
-   * {@link load} here. With `rawWeights`, the weights as trained last are beside it, as a variant. An older model in the folder is replaced whole or stays as it is.
+   * {@link load} here. With `rawWeights`, the weights as trained last are beside it, as a variant. An older
+   * model in the folder is replaced whole or stays as it is, and both need room for a time.
    *
    * @throws {DdpmError} `ERR_CONFIG`; `ERR_IO`, with the system's reason; `ERR_NON_FINITE`: a weight is NaN or infinite;
    *   `ERR_DISPOSED`. {@link AbortError} when the signal fires.
