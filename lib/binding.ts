@@ -273,6 +273,8 @@ export interface NativeAddon {
   readonly libtorchVersion: string;
   readonly cudaAvailable: boolean;
   Model: new (options: NativeModelOptions) => NativeModel;
+  /** Name and shape of each parameter of a network that need not be made, in the order of its layers. */
+  unetParameters(options: NativeUNetOptions): { name: string; shape: number[] }[];
   Diffusion: new (options: NativeDiffusionOptions) => NativeDiffusion;
   PixelStore: {
     new (shape: { height: number; width: number; channels: number }): NativePixelStore;

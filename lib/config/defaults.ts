@@ -69,7 +69,7 @@ export const trainDefaults: Required<Omit<TrainOptions, 'steps' | 'checkpoint' |
     batchSize: 128,
     horizontalFlip: false,
     gradientAccumulation: 1,
-  gradientCheckpointing: false,
+    gradientCheckpointing: false,
     progressEvery: 1,
     maxNonFinite: 10,
     datasetChange: 'refuse',

@@ -6,6 +6,7 @@
 #include "binding/options.h"
 #include "binding/pixel_store.h"
 #include "binding/training_state.h"
+#include "binding/unet_parameters.h"
 #include "binding/weights.h"
 
 namespace ddpm {
@@ -108,19 +109,7 @@ Napi::Value Model::step(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), static_cast<double>(engine_->step()));
 }
 
-Napi::Value Model::parameters(const Napi::CallbackInfo& info) {
-  const Napi::Env env = info.Env();
-  Napi::Array list = Napi::Array::New(env);
-  for (const auto& spec : engine_->layout()->specs()) {
-    Napi::Array shape = Napi::Array::New(env);
-    for (uint32_t i = 0; i < spec.shape.size(); ++i) shape.Set(i, static_cast<double>(spec.shape[i]));
-    Napi::Object parameter = Napi::Object::New(env);
-    parameter.Set("name", spec.name);
-    parameter.Set("shape", shape);
-    list.Set(list.Length(), parameter);
-  }
-  return list;
-}
+Napi::Value Model::parameters(const Napi::CallbackInfo& info) { return parameter_list(info.Env(), *engine_->layout()); }
 
 at::Tensor Model::images(const Napi::Value& value) const {
   const auto& unet = config_.training.unet;
