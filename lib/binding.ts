@@ -226,6 +226,11 @@ export interface NativeModel {
   createWeights(): NativeOperation<NativeWeights>;
   /** Replaces the named sets; optimizer moments and the step count start afresh. */
   importWeights(weights: NativeWeights, sets: ('raw' | 'ema')[]): NativeOperation<void>;
+  /**
+   * For benchmarks: seconds of the network's convolutions alone, once for each repeat; empty where this processor or device
+   * has no path that takes them apart.
+   */
+  timeConvolutions(options: { images: number; repeats: number }): NativeOperation<Float64Array>;
   /** A copy of the state of training as it stands between two steps. */
   exportState(): NativeOperation<NativeTrainingState>;
   /** An empty (zero) state, to be filled and imported. */

@@ -67,6 +67,7 @@ Napi::Function Model::define(Napi::Env env) {
                          InstanceMethod<&Model::guard<&Model::export_weights>>("exportWeights"),
                          InstanceMethod<&Model::guard<&Model::create_weights>>("createWeights"),
                          InstanceMethod<&Model::guard<&Model::import_weights>>("importWeights"),
+                         InstanceMethod<&Model::guard<&Model::time_convolutions>>("timeConvolutions"),
                          InstanceMethod<&Model::guard<&Model::export_state>>("exportState"),
                          InstanceMethod<&Model::guard<&Model::create_state>>("createState"),
                          InstanceMethod<&Model::guard<&Model::import_state>>("importState"),
@@ -270,6 +271,15 @@ Napi::Value Model::import_weights(const Napi::CallbackInfo& info) {
   const Operation operation(env, info.This().As<Napi::Object>());
   engine_->import_weights(set, raw, ema, operation.cancelled(),
                           operation.completion<bool>([](Napi::Env js, bool&&) { return js.Undefined(); }));
+  return operation.handle(env);
+}
+
+Napi::Value Model::time_convolutions(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  const Napi::Object options = options_of(info);
+  const Operation operation(env, info.This().As<Napi::Object>());
+  engine_->time_convolutions(integer(options, "images"), integer(options, "repeats"), operation.cancelled(),
+                             operation.completion<std::vector<double>>(double_array));
   return operation.handle(env);
 }
 

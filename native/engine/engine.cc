@@ -221,6 +221,13 @@ void Engine::import_state(std::shared_ptr<TrainingState> state, std::shared_ptr<
   });
 }
 
+void Engine::time_convolutions(int64_t images, int64_t repeats, std::shared_ptr<std::atomic<bool>> cancelled,
+                               Completion<std::vector<double>> completion) {
+  submit<std::vector<double>>(std::move(cancelled), std::move(completion), [this, images, repeats] {
+    return frozen(/*ema=*/true)->time_convolutions(images, repeats);
+  });
+}
+
 std::shared_ptr<TrainingState> Engine::copy_state() {
   const auto copy = [](const ParameterSet& set) { return set.copy_to(at::kCPU); };
   const auto zeros = [this] { return ParameterSet::zeros(layout_, at::kCPU); };

@@ -2,7 +2,9 @@
 
 #include <ATen/ATen.h>
 
+#include <cstdint>
 #include <memory>
+#include <vector>
 
 #include "kernels/fast_paths.h"
 #include "kernels/packed_convolutions.h"
@@ -40,6 +42,10 @@ class FrozenNetwork {
     const at::Tensor output = network_(x.to(device), at::tensor(t, at::kLong).to(device), label_tensor, context);
     return output.to(at::kFloat).contiguous();
   }
+
+  // Seconds that the network's convolutions take by themselves on `images` images, once for each repeat: what
+  // everything else is measured against. Empty where they are not packed.
+  std::vector<double> time_convolutions(int64_t images, int64_t repeats) const;
 
   at::Device device() const { return weights_.flat().device(); }
 

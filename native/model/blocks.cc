@@ -120,7 +120,7 @@ Upsample::Upsample(ParameterSource& source, const std::string& name, int64_t cha
     : conv(source, name + ".conv", channels, channels, 3) {}
 
 at::Tensor Upsample::operator()(const at::Tensor& x, const ForwardContext& context) const {
-  if (context.convolutions != nullptr) {
+  if (context.convolutions != nullptr && context.convolutions->calls == nullptr) {
     const auto weights = [this] {
       return PackedConvolutions::Weights{upsampling_weight(conv.weight), conv.bias.repeat({4})};
     };
