@@ -19,6 +19,9 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
+// After a pause of that length the memory of the last steps is given back.
+constexpr std::chrono::milliseconds kShortPause{500};
+
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
 // The engines of the process. Never destroyed: threads that exit() overtakes may still use them.
@@ -314,7 +317,7 @@ bool Engine::take_incoming() {
   std::unique_lock lock(mutex_);
   const auto under_way = [this] { return training_ || (batcher_ && !batcher_->idle()); };
   const auto has_work = [&] { return stopping_ || closing_ || !incoming_.empty() || under_way(); };
-  if (!has_work()) {
+  if (!wake_.wait_for(lock, kShortPause, has_work)) {
     lock.unlock();
     empty_memory_pool();
     lock.lock();
