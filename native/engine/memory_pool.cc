@@ -4,6 +4,7 @@
 #include <c10/core/CPUAllocator.h>
 #include <c10/core/impl/alloc_cpu.h>
 
+#include <atomic>
 #include <cstring>
 #include <map>
 #include <mutex>
@@ -16,6 +17,9 @@ namespace {
 // The C library serves smaller blocks well.
 constexpr size_t kSmallest = size_t{64} << 10;
 constexpr size_t kPage = 4096;
+
+// When more than this lies unused and none of it fits, the work has changed, and all of it goes.
+constexpr size_t kMostUnused = size_t{256} << 20;
 
 // Stands before each block, which begins on a cache line as LibTorch's do.
 struct alignas(64) Header {
@@ -39,18 +43,25 @@ class MemoryPool final : public c10::Allocator {
   void copy_data(void* to, const void* from, size_t bytes) const override { std::memcpy(to, from, bytes); }
 
   void empty() {
+    short_of_memory_ = false;
+    free_all();
+  }
+
+ private:
+  void free_all() {
     std::map<size_t, std::vector<void*>> blocks;
     {
       const std::lock_guard lock(mutex_);
       blocks.swap(free_);
+      unused_ = 0;
     }
     for (auto& [size, list] : blocks) {
       for (void* block : list) c10::free_cpu(block);
     }
   }
 
- private:
   void* take(size_t size) {
+    bool too_much = false;
     if (size >= kSmallest) {
       const std::lock_guard lock(mutex_);
       const auto found = free_.find(size);
@@ -58,14 +69,19 @@ class MemoryPool final : public c10::Allocator {
         void* block = found->second.back();
         found->second.pop_back();
         if (found->second.empty()) free_.erase(found);
+        unused_ -= size;
         return block;
       }
+      too_much = unused_ > kMostUnused;
     }
+    if (too_much) free_all();
     try {
       return c10::alloc_cpu(size);
     } catch (const c10::Error&) {
-      // What lies here unused may be what is missing.
-      empty();
+      // What lies here unused may be what is missing, here or where others ask for it: oneDNN does not survive it when
+      // it has no room for its code. So nothing is kept until work pauses.
+      short_of_memory_ = true;
+      free_all();
       return c10::alloc_cpu(size);
     }
   }
@@ -74,6 +90,8 @@ class MemoryPool final : public c10::Allocator {
 
   std::mutex mutex_;
   std::map<size_t, std::vector<void*>> free_;  // by size
+  size_t unused_ = 0;                          // bytes of them
+  std::atomic<bool> short_of_memory_{false};
 };
 
 // Never destroyed: tensors that live until the process ends give their memory back to it.
@@ -85,13 +103,14 @@ MemoryPool& pool() {
 void MemoryPool::give_back(void* data) {
   if (data == nullptr) return;
   auto* header = static_cast<Header*>(data) - 1;
-  if (header->size < kSmallest) {
+  MemoryPool& all = pool();
+  if (header->size < kSmallest || all.short_of_memory_) {
     c10::free_cpu(header);
     return;
   }
-  MemoryPool& all = pool();
   const std::lock_guard lock(all.mutex_);
   all.free_[header->size].push_back(header);
+  all.unused_ += header->size;
 }
 
 }  // namespace
