@@ -46,26 +46,27 @@ __global__ void give_verdict(const double* partial, const double* loss, double l
   }
 }
 
-__global__ void update(AdamStep step, const UpdateReport* report, int64_t packs, const float* gradient, float* weights,
+__global__ void update(AdamStep step, const UpdateReport* report, int64_t packs, float* gradient, float* weights,
                        float* exp_avg, float* exp_avg_sq, float* average) {
   if (report->verdict != Verdict::kMade) return;
   const int64_t i = flat_index();
   if (i >= packs) return;
   const float scale = report->gradient_scale;
-  const auto gradients = load<4>(gradient + 4 * i);
+  auto g = load<4>(gradient + 4 * i);
   auto w = load<4>(weights + 4 * i), m = load<4>(exp_avg + 4 * i), v = load<4>(exp_avg_sq + 4 * i),
        a = load<4>(average + 4 * i);
 #pragma unroll
   for (int k = 0; k < 4; ++k) {
-    const float g = scale * gradients.v[k];
+    g.v[k] *= scale;
     w.v[k] -= step.rate * step.weight_decay * w.v[k];
-    m.v[k] = fmaf(step.beta1, m.v[k], fmaf(-step.beta1, g, g));
-    v.v[k] = fmaf(step.beta2, v.v[k], fmaf(-step.beta2, g * g, g * g));
+    m.v[k] = fmaf(step.beta1, m.v[k], fmaf(-step.beta1, g.v[k], g.v[k]));
+    v.v[k] = fmaf(step.beta2, v.v[k], fmaf(-step.beta2, g.v[k] * g.v[k], g.v[k] * g.v[k]));
     w.v[k] -= step.step_size * m.v[k] / (sqrtf(v.v[k]) / step.bias_correction2_sqrt + step.epsilon);
     // As at::lerp has it: exact at both ends.
     const float by = step.average_weight;
     a.v[k] = by < 0.5f ? a.v[k] + by * (w.v[k] - a.v[k]) : w.v[k] - (w.v[k] - a.v[k]) * (1.0f - by);
   }
+  if (scale != 1.0f) store(gradient + 4 * i, g);
   store(weights + 4 * i, w);
   store(exp_avg + 4 * i, m);
   store(exp_avg_sq + 4 * i, v);
@@ -82,8 +83,8 @@ void judge(const float* gradient, int64_t count, const double* loss, double larg
   check_launch();
 }
 
-void adam_and_average(const AdamStep& step, const UpdateReport* report, int64_t count, const float* gradient,
-                      float* weights, float* exp_avg, float* exp_avg_sq, float* average, Stream stream) {
+void adam_and_average(const AdamStep& step, const UpdateReport* report, int64_t count, float* gradient, float* weights,
+                      float* exp_avg, float* exp_avg_sq, float* average, Stream stream) {
   update<<<blocks_for(count / 4), kBlock, 0, stream>>>(step, report, count / 4, gradient, weights, exp_avg, exp_avg_sq,
                                                        average);
   check_launch();

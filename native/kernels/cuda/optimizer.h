@@ -39,8 +39,8 @@ void judge(const float* gradient, int64_t count, const double* loss, double larg
 // One update of the weights, the moments and the average, in one pass, unless the report says that none is to be made:
 //   g = gradient_scale gradient,  w -= rate weight_decay w,  m = beta1 m + (1 - beta1) g,  v = beta2 v + (1 - beta2) g²,
 //   w -= step_size m / (sqrt(v) / bias_correction2_sqrt + epsilon),  average += average_weight (w - average)
-// `count` is a multiple of 4.
-void adam_and_average(const AdamStep& step, const UpdateReport* report, int64_t count, const float* gradient,
-                      float* weights, float* exp_avg, float* exp_avg_sq, float* average, Stream stream);
+// The gradient is left clipped. `count` is a multiple of 4.
+void adam_and_average(const AdamStep& step, const UpdateReport* report, int64_t count, float* gradient, float* weights,
+                      float* exp_avg, float* exp_avg_sq, float* average, Stream stream);
 
 }  // namespace ddpm::cuda
