@@ -31,6 +31,20 @@ cuda::Stream stream_of(const at::Tensor& tensor);
 // Waits until this thread's work on the CUDA device is done.
 void wait_for(at::Device device);
 
+// Lets a thread be one step ahead of its CUDA device and no more: what it tells of its progress is then true, and what
+// is cancelled ends soon. On the CPU nothing is ever ahead.
+class DevicePace {
+ public:
+  DevicePace();
+  ~DevicePace();
+  // Ends a step: waits until the one before it is done.
+  void step(at::Device device);
+
+ private:
+  struct Cuda;
+  std::unique_ptr<Cuda> cuda_;
+};
+
 // A copy of a CPU tensor on the device, which nobody waits for: by way of pinned memory, which the device reads by
 // itself. The tensor itself where the device is the CPU.
 inline at::Tensor upload(const at::Tensor& host, at::Device device) {
@@ -50,8 +64,8 @@ at::Tensor upload_values(const std::vector<T>& values, at::Device device) {
 }
 
 // Work on a CUDA device that is written down once and then given to the device as a whole, again and again: the same
-// kernels on the same memory. The work must not wait for the device, and nothing of it is done while it is written down.
-// It has to have been done before, so that what is set up at its first time is there.
+// kernels on the same memory. The work must not wait for the device, and nothing of it is done while it is written
+// down. It has to have been done before, so that what is set up at its first time is there.
 class DeviceGraph {
  public:
   // Null where it cannot be written down (an operator waits for the device, there is no memory): it then has to be done

@@ -3,6 +3,7 @@
 #include <ATen/Context.h>
 #include <ATen/cuda/CUDAGraph.h>
 #include <c10/cuda/CUDACachingAllocator.h>
+#include <c10/cuda/CUDAEvent.h>
 #include <c10/cuda/CUDAGuard.h>
 #include <c10/cuda/CUDAStream.h>
 
@@ -56,6 +57,22 @@ cuda::Stream stream_of(const at::Tensor& tensor) {
 }
 
 void wait_for(at::Device device) { c10::cuda::getCurrentCUDAStream(device.index()).synchronize(); }
+
+struct DevicePace::Cuda {
+  c10::cuda::CUDAEvent ends[2];  // of the last step and the one before
+  int newest = 0;
+};
+
+DevicePace::DevicePace() : cuda_(std::make_unique<Cuda>()) {}
+
+DevicePace::~DevicePace() = default;
+
+void DevicePace::step(at::Device device) {
+  if (!device.is_cuda()) return;
+  cuda_->newest = 1 - cuda_->newest;
+  cuda_->ends[cuda_->newest].record(c10::cuda::getCurrentCUDAStream(device.index()));
+  cuda_->ends[1 - cuda_->newest].synchronize();  // which does nothing before there was a second step
+}
 
 struct DeviceGraph::Cuda {
   c10::DeviceIndex device;

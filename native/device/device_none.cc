@@ -21,6 +21,14 @@ cuda::Stream stream_of(const at::Tensor&) { absent(); }
 
 void wait_for(at::Device) { absent(); }
 
+struct DevicePace::Cuda {};
+
+DevicePace::DevicePace() = default;
+
+DevicePace::~DevicePace() = default;
+
+void DevicePace::step(at::Device) {}
+
 struct DeviceGraph::Cuda {};
 
 DeviceGraph::DeviceGraph(std::unique_ptr<Cuda> cuda) : cuda_(std::move(cuda)) {}

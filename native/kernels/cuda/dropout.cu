@@ -34,7 +34,7 @@ void dropout(const void* x, bool bfloat16, int64_t images, int64_t elements, dou
   const auto launch = [&](auto type) {
     using T = decltype(type);
     mask<T><<<blocks_for(threads), kBlock, 0, stream>>>(static_cast<const T*>(x), threads, elements, threshold, scale,
-                                                       seed, layer, key, static_cast<T*>(y));
+                                                        seed, layer, key, static_cast<T*>(y));
     check_launch();
   };
   if (bfloat16) {

@@ -10,17 +10,16 @@ namespace {
 // Σ (x - origin) and Σ (x - origin)² of each channel over a piece of an image.
 template <class T, int V>
 __global__ void moments(Maps<const T> maps, int pixels, float* sums) {
-  sum_piece<V>(pixels, maps.all_channels(), sums,
-               [&](int image, int64_t pixel, int c, float* sum, float* square) {
-                 const auto origin = load<V>(maps.at(int64_t{image} * pixels, c));
-                 const auto x = load<V>(maps.at(pixel, c));
+  sum_piece<V>(pixels, maps.all_channels(), sums, [&](int image, int64_t pixel, int c, float* sum, float* square) {
+    const auto origin = load<V>(maps.at(int64_t{image} * pixels, c));
+    const auto x = load<V>(maps.at(pixel, c));
 #pragma unroll
-                 for (int i = 0; i < V; ++i) {
-                   const float d = x.v[i] - origin.v[i];
-                   sum[i] += d;
-                   square[i] += d * d;
-                 }
-               });
+    for (int i = 0; i < V; ++i) {
+      const float d = x.v[i] - origin.v[i];
+      sum[i] += d;
+      square[i] += d * d;
+    }
+  });
 }
 
 // Mean and variance of a group, value after value in float64: for squares beyond float32.
@@ -112,9 +111,7 @@ __global__ void normalize(Maps<const T> maps, int64_t all_pixels, int pixels, co
 
 }  // namespace
 
-int64_t norm_sums(const NormShape& shape) {
-  return shape.images * pieces_of(shape.pixels) * 2 * shape.all_channels();
-}
+int64_t norm_sums(const NormShape& shape) { return shape.images * pieces_of(shape.pixels) * 2 * shape.all_channels(); }
 
 void group_norm(const NormShape& shape, const NormMaps& tensors, const float* shift, int64_t shift_pitch,
                 const float* weight, const float* bias, double epsilon, bool silu, const NormScratch& scratch,

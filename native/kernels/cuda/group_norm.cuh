@@ -123,9 +123,7 @@ struct Group {
     end = begin + channels / groups;
   }
 };
-inline unsigned group_blocks(const NormShape& shape) {
-  return blocks_for(shape.images * shape.groups, kGroupsABlock);
-}
+inline unsigned group_blocks(const NormShape& shape) { return blocks_for(shape.images * shape.groups, kGroupsABlock); }
 
 // totals[image][0 or 1][channel] = the sums of all pieces, for the channels of a group; by all lanes of its warp.
 __device__ inline void total_pieces(const Group& group, int pieces, int channels, const float* sums, double* totals) {

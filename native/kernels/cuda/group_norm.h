@@ -29,7 +29,7 @@ struct NormMaps {
 
 // What the way back needs of the way there, for each image and channel; contiguous [kNormRows, images, channels].
 enum NormRow {
-  kScale,   // y = f(kScale x + kShift)
+  kScale,  // y = f(kScale x + kShift)
   kShift,
   kOrigin,  // the sums are taken of x - kOrigin, the first pixel's value, so that channels far from zero lose no digits
   kOffset,  // what is to be added to x - kOrigin for the distance from the group's mean
@@ -51,8 +51,8 @@ void group_norm(const NormShape& shape, const NormMaps& maps, const float* shift
                 const float* weight, const float* bias, double epsilon, bool silu, const NormScratch& scratch,
                 float* statistics, void* y, Stream stream);
 
-// The gradients by x, skip, shift [images, channels] (null where there is no shift), weight and bias [channels], from dy
-// and the statistics of the way there. `coefficients`: memory for [3, images, channels].
+// The gradients by x, skip, shift [images, channels] (null where there is no shift), weight and bias [channels], from
+// dy and the statistics of the way there. `coefficients`: memory for [3, images, channels].
 void group_norm_gradient(const NormShape& shape, const NormMaps& maps, const void* dy, const float* weight, bool silu,
                          const float* statistics, const NormScratch& scratch, float* coefficients,
                          const NormMaps& gradients, float* d_shift, float* d_weight, float* d_bias, Stream stream);

@@ -49,8 +49,8 @@ __global__ void gradient_moments(Maps<const T> maps, const T* dy, int pixels, Ro
   });
 }
 
-// The coefficients of dx = a g + b (x - origin) + c, a warp for each group. With N values in the group, x̂ the normalized
-// ones and both means taken over the group,
+// The coefficients of dx = a g + b (x - origin) + c, a warp for each group. With N values in the group, x̂ the
+// normalized ones and both means taken over the group,
 //   dx = rstd (weight g - mean(weight g) - x̂ mean(weight g x̂)),  x̂ = rstd (x - origin + offset).
 // d_shift is the sum of dx over the pixels.
 __global__ void gradient_finish(int channels, int images, int pixels, int groups, const float* weight, Rows rows,
@@ -140,27 +140,27 @@ void group_norm_gradient(const NormShape& shape, const NormMaps& tensors, const 
   const int images = static_cast<int>(shape.images), pixels = static_cast<int>(shape.pixels);
   const int channels = static_cast<int>(shape.all_channels());
   const Rows rows = rows_of(statistics, shape);
-  with_packs(shape, tensors.bfloat16, {tensors.x, tensors.skip, dy, gradients.x, gradients.skip},
-             [&](auto type, auto width) {
-               using T = decltype(type);
-               constexpr int V = decltype(width)::value;
-               const auto maps = maps_of<const T>(shape, tensors);
-               const auto* upstream = static_cast<const T*>(dy);
-               const int packs = channels / V;
-               const dim3 block = sum_block(packs);
-               gradient_moments<T, V><<<sum_grid(shape, packs, block), block, 0, stream>>>(maps, upstream, pixels, rows,
-                                                                                           silu, scratch.sums);
-               check_launch();
-               gradient_finish<<<group_blocks(shape), dim3(kWarp, kGroupsABlock), 0, stream>>>(
-                   channels, images, pixels, static_cast<int>(shape.groups), weight, rows, scratch.sums, scratch.totals,
-                   coefficients, d_shift);
-               check_launch();
-               const int64_t all_pixels = shape.images * shape.pixels;
-               gradient<T, V><<<blocks_for(all_pixels * packs), kBlock, 0, stream>>>(
-                   maps, upstream, all_pixels, pixels, rows, silu, coefficients, shape.images * shape.all_channels(),
-                   maps_of<T>(shape, gradients));
-               check_launch();
-             });
+  with_packs(
+      shape, tensors.bfloat16, {tensors.x, tensors.skip, dy, gradients.x, gradients.skip}, [&](auto type, auto width) {
+        using T = decltype(type);
+        constexpr int V = decltype(width)::value;
+        const auto maps = maps_of<const T>(shape, tensors);
+        const auto* upstream = static_cast<const T*>(dy);
+        const int packs = channels / V;
+        const dim3 block = sum_block(packs);
+        gradient_moments<T, V>
+            <<<sum_grid(shape, packs, block), block, 0, stream>>>(maps, upstream, pixels, rows, silu, scratch.sums);
+        check_launch();
+        gradient_finish<<<group_blocks(shape), dim3(kWarp, kGroupsABlock), 0, stream>>>(
+            channels, images, pixels, static_cast<int>(shape.groups), weight, rows, scratch.sums, scratch.totals,
+            coefficients, d_shift);
+        check_launch();
+        const int64_t all_pixels = shape.images * shape.pixels;
+        gradient<T, V><<<blocks_for(all_pixels * packs), kBlock, 0, stream>>>(
+            maps, upstream, all_pixels, pixels, rows, silu, coefficients, shape.images * shape.all_channels(),
+            maps_of<T>(shape, gradients));
+        check_launch();
+      });
   parameter_gradients<<<blocks_for(channels, kWarp), dim3(kWarp, kImageRows), 0, stream>>>(
       channels, images, rows, scratch.totals, d_weight, d_bias);
   check_launch();

@@ -14,7 +14,8 @@ __global__ void make_noised(int64_t threads, int channels, int height, int width
   const int64_t image = index / blocks;
   const int first = static_cast<int>(index % blocks) * 4;
   const NoisedImage p = plan[image];
-  const auto z = normals(RandomStream(seed, Purpose::kTrainingNoise, update, p.image), static_cast<uint32_t>(first / 4));
+  const auto z =
+      normals(RandomStream(seed, Purpose::kTrainingNoise, update, p.image), static_cast<uint32_t>(first / 4));
   for (int i = 0; i < 4 && first + i < elements; ++i) {
     const int element = first + i;
     const int c = element / plane, y = element % plane / width, x = element % width;

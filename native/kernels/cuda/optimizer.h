@@ -24,9 +24,9 @@ struct UpdateReport {
 // Adam (Kingma, Ba 2015) with decoupled weight decay, and the moving average of the weights.
 struct AdamStep {
   float rate, beta1, beta2, epsilon, weight_decay;
-  float step_size;                // rate / (1 - beta1^n)
-  float bias_correction2_sqrt;    // sqrt(1 - beta2^n)
-  float average_weight;           // 1 - decay: what the new weights count for in the average
+  float step_size;              // rate / (1 - beta1^n)
+  float bias_correction2_sqrt;  // sqrt(1 - beta2^n)
+  float average_weight;         // 1 - decay: what the new weights count for in the average
 };
 
 // The update's loss (double, on the device) and the global norm of the gradient, and what follows from them, into
@@ -37,8 +37,8 @@ void judge(const float* gradient, int64_t count, const double* loss, double larg
            UpdateReport* report, Stream stream);
 
 // One update of the weights, the moments and the average, in one pass, unless the report says that none is to be made:
-//   g = gradient_scale gradient,  w -= rate weight_decay w,  m = beta1 m + (1 - beta1) g,  v = beta2 v + (1 - beta2) g²,
-//   w -= step_size m / (sqrt(v) / bias_correction2_sqrt + epsilon),  average += average_weight (w - average)
+//   g = gradient_scale gradient,  w -= rate weight_decay w,  m = beta1 m + (1 - beta1) g,  v = beta2 v + (1 - beta2)
+//   g², w -= step_size m / (sqrt(v) / bias_correction2_sqrt + epsilon),  average += average_weight (w - average)
 // The gradient is left clipped. `count` is a multiple of 4.
 void adam_and_average(const AdamStep& step, const UpdateReport* report, int64_t count, float* gradient, float* weights,
                       float* exp_avg, float* exp_avg_sq, float* average, Stream stream);

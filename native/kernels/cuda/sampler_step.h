@@ -6,7 +6,8 @@
 
 namespace ddpm::cuda {
 
-// A step of a sampler for one image (SamplerStep in diffusion/samplers.h), with the stream that its noise is drawn from.
+// A step of a sampler for one image (SamplerStep in diffusion/samplers.h), with the stream that its noise is drawn
+// from.
 struct SamplerCoefficients {
   float x0_from_x, x0_from_eps;
   float prev_from_x0, prev_from_x, prev_from_eps;
