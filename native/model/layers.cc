@@ -3,6 +3,7 @@
 #include <ATen/Parallel.h>
 
 #include "error.h"
+#include "kernels/dropout_device.h"
 #include "kernels/fast_paths.h"
 #include "kernels/group_norm.h"
 #include "kernels/philox.h"
@@ -73,6 +74,7 @@ at::Tensor GroupNorm::operator()(const at::Tensor& x, const at::Tensor& skip, co
 
 at::Tensor dropout(const at::Tensor& x, double probability, uint32_t layer, const DropoutKey& key) {
   if (probability <= 0) return x;
+  if (key.on_device.defined()) return dropout_on_device(x, probability, layer, key.seed, key.on_device);
   const int64_t images = x.size(0);
   const int64_t elements = x.numel() / std::max<int64_t>(images, 1);
   // [B, C, H, W] on the CPU; channels last whatever x is, since x's layout may change with the batch size.

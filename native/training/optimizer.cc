@@ -11,6 +11,9 @@ namespace {
 // Half of the largest float32, so that the difference of two weights is finite too.
 constexpr double kLargest = std::numeric_limits<float>::max() / 2;
 
+// The second moment holds squares.
+const double kLargestNorm = std::sqrt(kLargest);
+
 }  // namespace
 
 Adam::Adam(const OptimizerConfig& config, ParameterSet exp_avg, ParameterSet exp_avg_sq, int64_t updates)
@@ -26,13 +29,31 @@ double Adam::learning_rate() const {
 // most rate |m| / epsilon. That bounds the weights without looking at them; they are looked at when the bound runs out,
 // which at any sensible learning rate is never.
 bool Adam::stays_finite(const ParameterSet& weights, double norm) {
-  if (norm > std::sqrt(kLargest)) return false;  // the second moment holds the squares
-  const auto fits = [](const Bounds& bounds) { return bounds.weight < kLargest && bounds.exp_avg < kLargest; };
-  if (!bounded_ || !fits(after_update(bounds_, norm))) {
+  if (norm > kLargestNorm) return false;
+  if (!bounded_ || !fits(norm)) {
     bounds_ = measured(weights);
     bounded_ = true;
   }
-  return fits(after_update(bounds_, norm));
+  return fits(norm);
+}
+
+bool Adam::fits(double norm) const {
+  const Bounds bounds = after_update(bounds_, norm);
+  return bounds.weight < kLargest && bounds.exp_avg < kLargest;
+}
+
+double Adam::largest_norm(const ParameterSet& weights) {
+  if (!bounded_) {
+    bounds_ = measured(weights);
+    bounded_ = true;
+  }
+  if (fits(kLargestNorm)) return kLargestNorm;
+  double fitting = 0, too_large = kLargestNorm;
+  for (int i = 0; i < 64; ++i) {
+    const double middle = fitting > 0 ? std::sqrt(fitting * too_large) : std::sqrt(too_large) / 2;
+    (fits(middle) ? fitting : too_large) = middle;
+  }
+  return fitting;
 }
 
 Adam::Bounds Adam::measured(const ParameterSet& weights) const {
@@ -64,6 +85,24 @@ void Adam::update(ParameterSet& weights, ParameterSet& gradient, double norm) {
   at::_fused_adamw_({weights.flat()}, {gradient.flat()}, {exp_avg_.flat()}, {exp_avg_sq_.flat()}, {}, {count}, rate,
                     config_.beta1, config_.beta2, config_.weight_decay, config_.epsilon, /*amsgrad=*/false,
                     /*maximize=*/false);
+}
+
+cuda::AdamStep Adam::device_step(double average_weight) const {
+  const double rate = learning_rate();
+  const auto count = static_cast<double>(updates_ + 1);
+  return {static_cast<float>(rate),
+          static_cast<float>(config_.beta1),
+          static_cast<float>(config_.beta2),
+          static_cast<float>(config_.epsilon),
+          static_cast<float>(config_.weight_decay),
+          static_cast<float>(rate / (1 - std::pow(config_.beta1, count))),
+          static_cast<float>(std::sqrt(1 - std::pow(config_.beta2, count))),
+          static_cast<float>(average_weight)};
+}
+
+void Adam::updated_on_device(double norm) {
+  bounds_ = after_update(bounds_, norm);
+  ++updates_;
 }
 
 double global_norm(const ParameterSet& gradient) {
