@@ -1,6 +1,6 @@
 /** Samplers on a card: the noise, the arithmetic and the levels of the CPU. */
 import type { Ddpm, DdpmConfig, SampleOptions } from '../../lib';
-import { constantModel, small } from '../model/models';
+import { constantModel, modelWith, small } from '../model/models';
 import { largestDifference, relativeToLargest, sameBits } from '../model/numbers';
 import { describeWithCard, networks, onBoth } from './card';
 
@@ -47,8 +47,15 @@ describeWithCard('on a card', () => {
     expect(sameBits(cuda[0], cuda[1])).toBe(true);
   });
 
-  test('weights that are not finite are told of', async () => {
-    await using ddpm = await constantModel({ ...small, device: 'cuda' }, [Number.POSITIVE_INFINITY]);
-    await expect(ddpm.sample(2, { steps: 3 })).rejects.toMatchObject({ code: 'ERR_NON_FINITE' });
+  test('an infinite output is told of, although it is clipped', async () => {
+    await using ddpm = await modelWith({ ...small, device: 'cuda' }, (parameters) => {
+      parameters.get('conv_norm_out.bias')?.fill(1);
+      parameters.get('conv_norm_out.weight')?.fill(0);
+      parameters.get('conv_out.weight')?.fill(3e38);
+    });
+    await expect(ddpm.sample(2, { steps: 3 })).rejects.toMatchObject({
+      code: 'ERR_NON_FINITE',
+      message: expect.stringMatching(/^Image \d of the samples holds NaN or infinite values: /),
+    });
   });
 });
