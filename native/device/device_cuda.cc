@@ -49,7 +49,11 @@ DeviceScope::DeviceScope(at::Device device) {
 DeviceScope::~DeviceScope() {
   if (!cuda_) return;
   const std::lock_guard lock(capture_mutex());
-  c10::cuda::CUDACachingAllocator::emptyCache();
+  try {
+    c10::cuda::CUDACachingAllocator::emptyCache();
+  } catch (const std::exception&) {
+    // A device that has failed gives nothing back; whoever waited for its work was told.
+  }
 }
 
 cuda::Stream stream_of(const at::Tensor& tensor) {

@@ -55,11 +55,11 @@ void SampleBatcher::step(const std::atomic<bool>& stopping) {
   last_served_ = turn;
   try {
     advance(deal_slots(turn), *turn, stopping);
+    pace_.step(turn->device());
   } catch (...) {
     fail_largest(turn, std::current_exception());
     return;
   }
-  pace_.step(turn->device());
   settle(turn);
 }
 

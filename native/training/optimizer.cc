@@ -48,12 +48,12 @@ double Adam::largest_norm(const ParameterSet& weights) {
     bounded_ = true;
   }
   if (fits(kLargestNorm)) return kLargestNorm;
-  double fitting = 0, too_large = kLargestNorm;
-  for (int i = 0; i < 64; ++i) {
-    const double middle = fitting > 0 ? std::sqrt(fitting * too_large) : std::sqrt(too_large) / 2;
-    (fits(middle) ? fitting : too_large) = middle;
+  double fitting = -150, too_large = std::log2(kLargestNorm);  // powers of two
+  for (int i = 0; i < 32; ++i) {
+    const double middle = (fitting + too_large) / 2;
+    (fits(std::exp2(middle)) ? fitting : too_large) = middle;
   }
-  return fitting;
+  return fits(std::exp2(fitting)) ? std::exp2(fitting) : -1;
 }
 
 Adam::Bounds Adam::measured(const ParameterSet& weights) const {

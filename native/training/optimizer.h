@@ -34,7 +34,8 @@ class Adam {
   void update(ParameterSet& weights, ParameterSet& gradient, double norm);
 
   // The same in two halves for a CUDA device, which makes the update before anything is known of it here: the largest
-  // norm that stays_finite() now allows, or nearly so; what the device computes with; and that it has done so.
+  // norm that stays_finite() now allows, or nearly so, and less than 0 for none; what the device computes with; and
+  // that it has done so.
   double largest_norm(const ParameterSet& weights);
   cuda::AdamStep device_step(double average_weight) const;
   void updated_on_device(double norm);
