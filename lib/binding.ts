@@ -101,6 +101,8 @@ export interface NativeTrainOptions {
   steps: number;
   batchSize: number;
   gradientAccumulation: number;
+  /** Computes what lies within a block again on the way back, instead of keeping it. */
+  gradientCheckpointing: boolean;
   horizontalFlip: boolean;
   progressEvery: number;
   /** Updates in a row that are not finite, after which training gives up. */
@@ -224,6 +226,11 @@ export interface NativeModel {
   createWeights(): NativeOperation<NativeWeights>;
   /** Replaces the named sets; optimizer moments and the step count start afresh. */
   importWeights(weights: NativeWeights, sets: ('raw' | 'ema')[]): NativeOperation<void>;
+  /**
+   * For benchmarks: seconds of the network's convolutions alone, once for each repeat; empty where this processor or device
+   * has no path that takes them apart.
+   */
+  timeConvolutions(options: { images: number; repeats: number }): NativeOperation<Float64Array>;
   /** A copy of the state of training as it stands between two steps. */
   exportState(): NativeOperation<NativeTrainingState>;
   /** An empty (zero) state, to be filled and imported. */
@@ -271,6 +278,8 @@ export interface NativeAddon {
   readonly libtorchVersion: string;
   readonly cudaAvailable: boolean;
   Model: new (options: NativeModelOptions) => NativeModel;
+  /** Name and shape of each parameter of a network that need not be made, in the order of its layers. */
+  unetParameters(options: NativeUNetOptions): { name: string; shape: number[] }[];
   Diffusion: new (options: NativeDiffusionOptions) => NativeDiffusion;
   PixelStore: {
     new (shape: { height: number; width: number; channels: number }): NativePixelStore;

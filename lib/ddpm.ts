@@ -1,8 +1,10 @@
 import { type NativeModel, type NativeWeightSet, native } from './binding';
 import {
+  checkState,
   fromNewest,
   loadState,
   loadWeights,
+  matchParameters,
   modelChanges,
   PeriodicCheckpoints,
   readModelFolder,
@@ -129,7 +131,10 @@ export class Ddpm {
     const { diffusion } = overrides;
     const { config, weights, rawWeights } = await readModelFolder(directory, { variant, diffusion });
     try {
-      const ddpm = new Ddpm(checkedFolderConfig(directory, config, overrides));
+      const settings = checkedFolderConfig(directory, config, overrides);
+      // Before the network is made: the settings may be those of one that no memory would hold.
+      matchParameters(parametersOf(settings), weights);
+      const ddpm = new Ddpm(settings);
       try {
         await loadWeights(weights, ddpm.#native, { raw: rawWeights, signal });
       } catch (error) {
@@ -162,6 +167,7 @@ export class Ddpm {
       directory,
       async (checkpoint) => {
         const { config, training } = checkpoint.manifest;
+        await checkState(checkpoint, parametersOf(config));
         const ddpm = new Ddpm(withOverrides(config, overrides));
         try {
           await loadState(checkpoint, ddpm.#native, signal);
@@ -341,7 +347,8 @@ export class Ddpm {
 
   /**
    * Saves the moving average in diffusers' layout: `DDPMPipeline.from_pretrained(directory)` reads it in Python, and
-   * {@link load} here. With `rawWeights`, the weights as trained last are beside it, as a variant. An older model in the folder is replaced whole or stays as it is.
+   * {@link load} here. With `rawWeights`, the weights as trained last are beside it, as a variant. An older
+   * model in the folder is replaced whole or stays as it is, and both need room for a time.
    *
    * @throws {DdpmError} `ERR_CONFIG`; `ERR_IO`, with the system's reason; `ERR_NON_FINITE`: a weight is NaN or infinite;
    *   `ERR_DISPOSED`. {@link AbortError} when the signal fires.
@@ -441,6 +448,11 @@ export class Ddpm {
     }
     return dataset.labels;
   }
+}
+
+/** What the network of a configuration would learn: name and shape of each parameter. */
+function parametersOf(config: DdpmConfig): { name: string; shape: number[] }[] {
+  return native().unetParameters(nativeModelOptions(resolveConfig(config)).unet);
 }
 
 /** A folder's configuration with the caller's changes; what is wrong in the folder is the folder's fault. */

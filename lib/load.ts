@@ -1,11 +1,12 @@
 /** Finds the native addon and loads it, or says what was tried and the one command that mends it. */
 
 import { existsSync, lstatSync, readlinkSync } from 'node:fs';
-import { basename, delimiter, dirname, join } from 'node:path';
+import { basename, delimiter, dirname, join, resolve } from 'node:path';
 import { DdpmError } from './errors';
 
 /**
- * Loads the addon of the package in `root`: one built here goes before one that came with the package.
+ * Loads the addon of the package in `root`: one built here goes before one that came with the package, and the file that
+ * the environment variable `DDPM_ADDON` names before both, which are then not tried.
  *
  * @param root The package's folder.
  * @returns What the addon exports.
@@ -34,6 +35,8 @@ export function loadAddon(root: string): unknown {
 
 /** Where an addon may be, best first. */
 function candidates(root: string): string[] {
+  const named = process.env.DDPM_ADDON;
+  if (named) return [resolve(named)];
   const built = ['Release', 'Debug'].map((config) => join(root, 'build', config, 'ddpm.node'));
   try {
     const found: string = require('node-gyp-build').resolve(root);
@@ -45,6 +48,7 @@ function candidates(root: string): string[] {
 
 /** The first line: what is wrong, as far as it can be told. */
 function problem(root: string, found: boolean): string {
+  if (process.env.DDPM_ADDON) return 'The native addon of ddpm-node that DDPM_ADDON names does not load. Tried:';
   if (!found) return 'The native addon of ddpm-node is not built. Tried:';
   const link = join(root, 'build', 'libtorch');
   if (lstatSync(link, { throwIfNoEntry: false }) !== undefined && !existsSync(link)) {
@@ -55,6 +59,8 @@ function problem(root: string, found: boolean): string {
 
 /** The last line: the command that mends it. */
 function remedy(root: string): string {
+  if (process.env.DDPM_ADDON)
+    return 'Name the file of an addon in DDPM_ADDON, or unset it: then the built one is taken.';
   const command = basename(dirname(root)) === 'node_modules' ? 'npm rebuild ddpm-node' : 'npm run build';
   return `Run \`${command}\`: it sets LibTorch up and builds the addon, which an install with --ignore-scripts leaves out.`;
 }

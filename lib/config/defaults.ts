@@ -69,6 +69,7 @@ export const trainDefaults: Required<Omit<TrainOptions, 'steps' | 'checkpoint' |
     batchSize: 128,
     horizontalFlip: false,
     gradientAccumulation: 1,
+    gradientCheckpointing: false,
     progressEvery: 1,
     maxNonFinite: 10,
     datasetChange: 'refuse',

@@ -43,6 +43,7 @@ const trainSchema = optionsWith({ steps: integer(1) }, {
   batchSize: integer(1, MAX_BATCH),
   horizontalFlip: flag(),
   gradientAccumulation: integer(1, MAX_BATCH),
+  gradientCheckpointing: flag(),
   progressEvery: integer(1),
   maxNonFinite: integer(1),
   checkpoint: checkpointSchema,

@@ -363,6 +363,12 @@ export interface TrainOptions {
    */
   gradientAccumulation?: number;
   /**
+   * Whether only the inputs of the network's blocks are kept for the way back, and what lies within is computed a second
+   * time (Chen et al. 2016): less memory, a third more arithmetic, the same gradients up to rounding.
+   * @defaultValue false
+   */
+  gradientCheckpointing?: boolean;
+  /**
    * Updates from one call of `onProgress` to the next.
    * @defaultValue 1
    */

@@ -7,6 +7,7 @@ import { dirname, join, resolve } from 'node:path';
 import { DdpmError, throwIfAborted } from '../errors';
 import { isMissing, writeError } from './errors';
 import { exists, foldersOf, makeFolder, oneAtATime, randomName, removeEmpty, syncFolder, syncFolders } from './folders';
+import { requireSpace } from './space';
 
 const STAGE_PREFIX = '.ddpm-save-';
 const STAGE_NAME = /^\.ddpm-save-[0-9a-f]{12}$/;
@@ -46,6 +47,8 @@ export async function writeFileAtomic(
 export interface FileToWrite {
   /** Relative to the folder, with `/`. */
   readonly path: string;
+  /** How long it will be, at the least; where there is no room for all files of a set, none is begun. */
+  readonly bytes?: number;
   /** Writes the file, flushed, to this place. */
   write(path: string): Promise<void>;
 }
@@ -83,6 +86,11 @@ export async function replaceFiles(
       made = await makeFolder(path);
       const paths = files.map((file) => file.path);
       await mendFolder(path);
+      // Only now: what a killed call had left took room.
+      await requireSpace(
+        path,
+        files.reduce((sum, { bytes = 0 }) => sum + bytes, 0),
+      );
       const stage = join(path, STAGE_PREFIX + randomName());
       try {
         await writeStage(stage, files);
@@ -124,10 +132,17 @@ function placesOf(stage: string): { incoming: string; outgoing: string; done: st
 async function writeStage(stage: string, files: readonly FileToWrite[]): Promise<void> {
   const { incoming, list } = placesOf(stage);
   const paths = files.map((file) => file.path);
-  await mkdir(incoming, { recursive: true });
+  await mkdir(stage);
+  await mkdir(incoming);
   for (const file of files) {
     await mkdir(dirname(join(incoming, file.path)), { recursive: true });
-    await file.write(join(incoming, file.path));
+    try {
+      await file.write(join(incoming, file.path));
+    } catch (error) {
+      // By the time that somebody reads the message, the stage is gone.
+      const system = error instanceof DdpmError && error.code === 'ERR_IO' ? error.cause : undefined;
+      throw system === undefined ? error : writeError(system, join(dirname(stage), file.path));
+    }
   }
   await writeFile(list, JSON.stringify(paths), { flush: true });
   await syncFolders(incoming, foldersOf(paths));

@@ -1,6 +1,6 @@
 /** Folders: made, flushed, removed, and worked on by one call at a time. */
 import { randomBytes } from 'node:crypto';
-import { lstat, mkdir, open, rmdir } from 'node:fs/promises';
+import { lstat, mkdir, open, rmdir, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { isMissing } from './errors';
 
@@ -37,13 +37,31 @@ export async function syncFolders(root: string, folders: readonly string[]): Pro
   for (const folder of folders) if (await exists(join(root, folder))) await syncFolder(join(root, folder));
 }
 
-/** Makes a folder (an absolute path) and those above it; returns the ones that it made, deepest first. */
+/**
+ * Makes a folder (an absolute path) and those above it; returns the ones that it made, deepest first. Node's own way,
+ * `recursive`, says ENOENT where the file system is read-only.
+ */
 export async function makeFolder(folder: string): Promise<string[]> {
-  const first = await mkdir(folder, { recursive: true });
-  if (first === undefined) return [];
-  const made = [folder];
-  while (made[made.length - 1].length > first.length) made.push(dirname(made[made.length - 1]));
-  return made;
+  if (await isFolder(folder)) return [];
+  const above = (await exists(dirname(folder))) ? [] : await makeFolder(dirname(folder));
+  try {
+    await mkdir(folder);
+  } catch (error) {
+    // Another call may have made it meanwhile.
+    if (await isFolder(folder)) return above;
+    await removeEmpty(above);
+    throw error;
+  }
+  return [folder, ...above];
+}
+
+async function isFolder(path: string): Promise<boolean> {
+  try {
+    return (await stat(path)).isDirectory();
+  } catch (error) {
+    if (isMissing(error)) return false;
+    throw error;
+  }
 }
 
 /** Removes those of some folders that are empty. */

@@ -10,6 +10,7 @@
 #include "binding/pin_library.h"
 #include "binding/pixel_store.h"
 #include "binding/training_state.h"
+#include "binding/unet_parameters.h"
 #include "binding/weights.h"
 
 namespace {
@@ -26,6 +27,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   exports.Set("Model", ddpm::Model::define(env));
   exports.Set("Diffusion", ddpm::Diffusion::define(env));
   exports.Set("PixelStore", ddpm::define_pixel_store(env));
+  exports.Set("unetParameters", ddpm::define_unet_parameters(env));
   return exports;
 }
 

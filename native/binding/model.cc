@@ -6,6 +6,7 @@
 #include "binding/options.h"
 #include "binding/pixel_store.h"
 #include "binding/training_state.h"
+#include "binding/unet_parameters.h"
 #include "binding/weights.h"
 
 namespace ddpm {
@@ -66,6 +67,7 @@ Napi::Function Model::define(Napi::Env env) {
                          InstanceMethod<&Model::guard<&Model::export_weights>>("exportWeights"),
                          InstanceMethod<&Model::guard<&Model::create_weights>>("createWeights"),
                          InstanceMethod<&Model::guard<&Model::import_weights>>("importWeights"),
+                         InstanceMethod<&Model::guard<&Model::time_convolutions>>("timeConvolutions"),
                          InstanceMethod<&Model::guard<&Model::export_state>>("exportState"),
                          InstanceMethod<&Model::guard<&Model::create_state>>("createState"),
                          InstanceMethod<&Model::guard<&Model::import_state>>("importState"),
@@ -108,19 +110,7 @@ Napi::Value Model::step(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), static_cast<double>(engine_->step()));
 }
 
-Napi::Value Model::parameters(const Napi::CallbackInfo& info) {
-  const Napi::Env env = info.Env();
-  Napi::Array list = Napi::Array::New(env);
-  for (const auto& spec : engine_->layout()->specs()) {
-    Napi::Array shape = Napi::Array::New(env);
-    for (uint32_t i = 0; i < spec.shape.size(); ++i) shape.Set(i, static_cast<double>(spec.shape[i]));
-    Napi::Object parameter = Napi::Object::New(env);
-    parameter.Set("name", spec.name);
-    parameter.Set("shape", shape);
-    list.Set(list.Length(), parameter);
-  }
-  return list;
-}
+Napi::Value Model::parameters(const Napi::CallbackInfo& info) { return parameter_list(info.Env(), *engine_->layout()); }
 
 at::Tensor Model::images(const Napi::Value& value) const {
   const auto& unet = config_.training.unet;
@@ -137,6 +127,7 @@ Napi::Value Model::train(const Napi::CallbackInfo& info) {
   wanted.steps = integer(options, "steps");
   wanted.batch_size = integer(options, "batchSize");
   wanted.gradient_accumulation = integer(options, "gradientAccumulation");
+  wanted.recompute = boolean(options, "gradientCheckpointing");
   wanted.horizontal_flip = boolean(options, "horizontalFlip");
   wanted.progress_every = integer(options, "progressEvery");
   wanted.most_non_finite = integer(options, "maxNonFinite");
@@ -280,6 +271,15 @@ Napi::Value Model::import_weights(const Napi::CallbackInfo& info) {
   const Operation operation(env, info.This().As<Napi::Object>());
   engine_->import_weights(set, raw, ema, operation.cancelled(),
                           operation.completion<bool>([](Napi::Env js, bool&&) { return js.Undefined(); }));
+  return operation.handle(env);
+}
+
+Napi::Value Model::time_convolutions(const Napi::CallbackInfo& info) {
+  const Napi::Env env = info.Env();
+  const Napi::Object options = options_of(info);
+  const Operation operation(env, info.This().As<Napi::Object>());
+  engine_->time_convolutions(integer(options, "images"), integer(options, "repeats"), operation.cancelled(),
+                             operation.completion<std::vector<double>>(double_array));
   return operation.handle(env);
 }
 

@@ -33,6 +33,7 @@ class Model : public Napi::ObjectWrap<Model> {
   Napi::Value export_weights(const Napi::CallbackInfo& info);
   Napi::Value create_weights(const Napi::CallbackInfo& info);
   Napi::Value import_weights(const Napi::CallbackInfo& info);
+  Napi::Value time_convolutions(const Napi::CallbackInfo& info);
   Napi::Value export_state(const Napi::CallbackInfo& info);
   Napi::Value create_state(const Napi::CallbackInfo& info);
   Napi::Value import_state(const Napi::CallbackInfo& info);

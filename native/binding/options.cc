@@ -41,30 +41,6 @@ Napi::Object object(const Napi::Object& options, const char* name) {
   return field(options, name, &Napi::Value::IsObject, "an object").As<Napi::Object>();
 }
 
-UNetConfig unet_config(const Napi::Object& options) {
-  UNetConfig config;
-  config.height = integer(options, "height");
-  config.width = integer(options, "width");
-  config.in_channels = integer(options, "inChannels");
-  config.out_channels = integer(options, "outChannels");
-  config.block_out_channels =
-      list<int64_t>(options, "blockOutChannels", [](const Napi::Value& v) { return v.ToNumber().Int64Value(); });
-  config.layers_per_block = integer(options, "layersPerBlock");
-  config.attention = list<bool>(options, "attention", [](const Napi::Value& v) { return v.ToBoolean().Value(); });
-  config.attention_head_channels = integer(options, "attentionHeadChannels");
-  config.dropout = number(options, "dropout");
-  config.norm_groups = integer(options, "normGroups");
-  config.norm_epsilon = number(options, "normEpsilon");
-  config.symmetric_downsample_padding = boolean(options, "symmetricDownsamplePadding");
-  config.flip_sin_to_cos = boolean(options, "flipSinToCos");
-  config.frequency_shift = number(options, "frequencyShift");
-  config.classes = integer(options, "classes");
-  if (config.block_out_channels.empty() || config.attention.size() != config.block_out_channels.size()) {
-    throw Napi::TypeError::New(options.Env(), "attention: expected one value for each of blockOutChannels");
-  }
-  return config;
-}
-
 OptimizerConfig optimizer_config(const Napi::Object& options) {
   OptimizerConfig config;
   config.learning_rate = number(options, "learningRate");
@@ -104,6 +80,30 @@ at::Device device(const std::string& name) {
 }
 
 }  // namespace
+
+UNetConfig unet_config(const Napi::Object& options) {
+  UNetConfig config;
+  config.height = integer(options, "height");
+  config.width = integer(options, "width");
+  config.in_channels = integer(options, "inChannels");
+  config.out_channels = integer(options, "outChannels");
+  config.block_out_channels =
+      list<int64_t>(options, "blockOutChannels", [](const Napi::Value& v) { return v.ToNumber().Int64Value(); });
+  config.layers_per_block = integer(options, "layersPerBlock");
+  config.attention = list<bool>(options, "attention", [](const Napi::Value& v) { return v.ToBoolean().Value(); });
+  config.attention_head_channels = integer(options, "attentionHeadChannels");
+  config.dropout = number(options, "dropout");
+  config.norm_groups = integer(options, "normGroups");
+  config.norm_epsilon = number(options, "normEpsilon");
+  config.symmetric_downsample_padding = boolean(options, "symmetricDownsamplePadding");
+  config.flip_sin_to_cos = boolean(options, "flipSinToCos");
+  config.frequency_shift = number(options, "frequencyShift");
+  config.classes = integer(options, "classes");
+  if (config.block_out_channels.empty() || config.attention.size() != config.block_out_channels.size()) {
+    throw Napi::TypeError::New(options.Env(), "attention: expected one value for each of blockOutChannels");
+  }
+  return config;
+}
 
 double number(const Napi::Object& options, const char* name) {
   return field(options, name, &Napi::Value::IsNumber, "a number").As<Napi::Number>().DoubleValue();

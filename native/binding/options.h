@@ -20,6 +20,7 @@ int64_t integer(const Napi::Object& options, const char* name);
 bool boolean(const Napi::Object& options, const char* name);
 std::string text(const Napi::Object& options, const char* name);
 
+UNetConfig unet_config(const Napi::Object& options);
 DiffusionConfig diffusion_config(const Napi::Object& options);
 Engine::Config engine_config(const Napi::Object& options);
 SamplerType sampler_type(Napi::Env env, const std::string& name);

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "device/device.h"
+#include "engine/memory_pool.h"
 #include "error.h"
 #include "training/non_finite.h"
 
@@ -19,6 +20,9 @@ namespace ddpm {
 namespace {
 
 using Clock = std::chrono::steady_clock;
+
+// After a pause of that length the memory of the last steps is given back.
+constexpr std::chrono::milliseconds kShortPause{500};
 
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
@@ -49,6 +53,7 @@ void end_all_at_exit() {
 
 // glibc keeps what is freed, and more of it the larger the blocks were that it saw freed: some 60 MB for every thread.
 void return_memory_to_system() {
+  empty_memory_pool();
 #if defined(__GLIBC__)
   malloc_trim(0);
 #endif
@@ -58,6 +63,7 @@ void return_memory_to_system() {
 
 Engine::Engine(const Config& config)
     : config_(config), layout_(UNet::layout(config.training.unet)), diffusion_(config.training.diffusion) {
+  use_memory_pool();
   LiveEngines& live = live_engines();
   const std::lock_guard lock(live.mutex);
   live.list.reserve(live.list.size() + 1);
@@ -140,7 +146,7 @@ void Engine::train_step(Batch batch, int64_t accumulation, std::shared_ptr<std::
       return pass;
     };
     const int64_t images = batch.x_0.size(0);
-    const auto result = trainer().update(images, accumulation, part, *cancelled);
+    const auto result = trainer().update({images, accumulation}, part, *cancelled);
     step_ = trainer().step();
     if (result.skipped()) {
       throw NonFiniteError::of_step(explain(trainer(), result.non_finite, images, part, *cancelled));
@@ -217,6 +223,13 @@ void Engine::import_state(std::shared_ptr<TrainingState> state, std::shared_ptr<
         config_.training, TrainingState{raw_, ema_, copy(state->exp_avg), copy(state->exp_avg_sq), state->counters});
     step_ = trainer_->step();
     return true;
+  });
+}
+
+void Engine::time_convolutions(int64_t images, int64_t repeats, std::shared_ptr<std::atomic<bool>> cancelled,
+                               Completion<std::vector<double>> completion) {
+  submit<std::vector<double>>(std::move(cancelled), std::move(completion), [this, images, repeats] {
+    return frozen(/*ema=*/true)->time_convolutions(images, repeats);
   });
 }
 
@@ -308,7 +321,13 @@ void Engine::thread_main() {
 bool Engine::take_incoming() {
   std::unique_lock lock(mutex_);
   const auto under_way = [this] { return training_ || (batcher_ && !batcher_->idle()); };
-  wake_.wait(lock, [&] { return stopping_ || closing_ || !incoming_.empty() || under_way(); });
+  const auto has_work = [&] { return stopping_ || closing_ || !incoming_.empty() || under_way(); };
+  if (!wake_.wait_for(lock, kShortPause, has_work)) {
+    lock.unlock();
+    empty_memory_pool();
+    lock.lock();
+    wake_.wait(lock, has_work);
+  }
   std::move(incoming_.begin(), incoming_.end(), std::back_inserter(tasks_));
   incoming_.clear();
   return !stopping_ && (!closing_ || !tasks_.empty() || under_way());

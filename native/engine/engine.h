@@ -93,6 +93,10 @@ class Engine {
   void import_state(std::shared_ptr<TrainingState> state, std::shared_ptr<std::atomic<bool>> cancelled,
                     Completion<bool> completion);
 
+  // Seconds of the network's convolutions alone: see FrozenNetwork.
+  void time_convolutions(int64_t images, int64_t repeats, std::shared_ptr<std::atomic<bool>> cancelled,
+                         Completion<std::vector<double>> completion);
+
   // Takes no more work; calls `closed` on the engine's thread when what it has taken on has ended and its memory is
   // free.
   void close(std::function<void()> closed);

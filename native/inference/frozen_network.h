@@ -2,7 +2,9 @@
 
 #include <ATen/ATen.h>
 
+#include <cstdint>
 #include <memory>
+#include <vector>
 
 #include "device/device.h"
 #include "inference/forward_graphs.h"
@@ -48,6 +50,10 @@ class FrozenNetwork {
     context.cancelled = nullptr;  // a graph is not interrupted
     return (*graphs_)(input, timesteps, label_tensor, forward);
   }
+
+  // Seconds that the network's convolutions take by themselves on `images` images, once for each repeat: what
+  // everything else is measured against. Empty where they are not packed.
+  std::vector<double> time_convolutions(int64_t images, int64_t repeats) const;
 
   at::Device device() const { return weights_.flat().device(); }
 

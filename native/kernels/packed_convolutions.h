@@ -6,6 +6,7 @@
 #include <functional>
 #include <map>
 #include <utility>
+#include <vector>
 
 namespace ddpm {
 
@@ -32,6 +33,17 @@ class PackedConvolutions {
   // `weights` gives when they are asked for the first time.
   at::Tensor operator()(const at::Tensor& x, const void* owner, int part, const std::function<Weights()>& weights,
                         int64_t stride, int64_t padding, const at::Tensor& added = {});
+
+  // A convolution of the network, written down for the time of these alone to be taken.
+  struct Call {
+    at::Tensor x;
+    const void* owner;
+    int part;
+    std::function<Weights()> weights;
+    int64_t stride, padding;
+  };
+  // Where to write them down; null, as it is at first: nowhere.
+  std::vector<Call>* calls = nullptr;
 
  private:
   at::ScalarType type_;

@@ -32,17 +32,20 @@ at::Tensor Conv2d::operator()(const at::Tensor& x, const ForwardContext& context
     const at::Tensor y = at::conv2d(skip.defined() ? at::cat({x, skip}, 1) : x, weight, bias, stride, padding);
     return added.defined() ? added + y : y;
   }
-  PackedConvolutions& convolve = *context.convolutions;
+  const auto convolve = [&](const at::Tensor& map, int part,
+                            const std::function<PackedConvolutions::Weights()>& weights, const at::Tensor& plus) {
+    PackedConvolutions& packed = *context.convolutions;
+    if (packed.calls != nullptr) packed.calls->push_back({map, this, part, weights, stride, padding});
+    return packed(map, this, part, weights, stride, padding, plus);
+  };
   if (!skip.defined()) {
-    return convolve(x, this, 0, [this] { return PackedConvolutions::Weights{weight, bias}; }, stride, padding, added);
+    return convolve(x, 0, [this] { return PackedConvolutions::Weights{weight, bias}; }, added);
   }
   // A convolution of two maps side by side is the sum of one of each, so they need not be put together.
-  const int64_t first = x.size(1);
-  const auto part = [&](int64_t begin, int64_t count, at::Tensor with_bias) {
-    return PackedConvolutions::Weights{weight.narrow(1, begin, count), std::move(with_bias)};
-  };
-  const at::Tensor of_x = convolve(x, this, 1, [&] { return part(0, first, bias); }, stride, padding, added);
-  return convolve(skip, this, 2, [&] { return part(first, skip.size(1), {}); }, stride, padding, of_x);
+  const int64_t first = x.size(1), second = skip.size(1);
+  const auto of_x = [this, first] { return PackedConvolutions::Weights{weight.narrow(1, 0, first), bias}; };
+  const auto of_skip = [=, this] { return PackedConvolutions::Weights{weight.narrow(1, first, second), {}}; };
+  return convolve(skip, 2, of_skip, convolve(x, 1, of_x, added));
 }
 
 Linear::Linear(ParameterSource& source, const std::string& name, int64_t in, int64_t out, Init init)

@@ -25,6 +25,7 @@ struct DropoutKey {
 struct ForwardContext {
   const DropoutKey* dropout = nullptr;           // null when sampling: no dropout
   const std::atomic<bool>* cancelled = nullptr;  // polled between blocks; may be null
+  bool recompute = false;                        // on the way back, instead of keeping what lies within a block
   // What a network that only predicts keeps from call to call; may be null.
   PackedConvolutions* convolutions = nullptr;
   TimeShifts* time_shifts = nullptr;

@@ -28,4 +28,9 @@ class PrecisionScope {
   bool enabled_before_;
 };
 
+// What a scope around has set for this thread.
+inline Precision current_precision(at::DeviceType device) {
+  return at::autocast::is_autocast_enabled(device) ? Precision::kBFloat16 : Precision::kFloat32;
+}
+
 }  // namespace ddpm

@@ -1,6 +1,9 @@
 #include "model/unet.h"
 
+#include <ATen/core/grad_mode.h>
+
 #include "kernels/fast_paths.h"
+#include "model/recompute.h"
 
 namespace ddpm {
 
@@ -66,7 +69,21 @@ std::shared_ptr<const ParameterLayout> UNet::layout(const UNetConfig& config) {
 
 at::Tensor UNet::Stage::operator()(const at::Tensor& x, const at::Tensor& skip,
                                    const std::vector<at::Tensor>& time_shifts, const ForwardContext& context) const {
-  const at::Tensor h = residual(x, skip, time_shifts[residual.index], context);
+  const at::Tensor& time_shift = time_shifts[residual.index];
+  if (context.recompute && at::GradMode::is_enabled()) {
+    ForwardContext within = context;
+    within.recompute = false;
+    const auto part = [this, within](const std::vector<at::Tensor>& inputs) {
+      return (*this)(inputs[0], inputs.size() > 2 ? inputs[2] : at::Tensor(), inputs[1], within);
+    };
+    return recomputed(part, skip.defined() ? std::vector{x, time_shift, skip} : std::vector{x, time_shift});
+  }
+  return (*this)(x, skip, time_shift, context);
+}
+
+at::Tensor UNet::Stage::operator()(const at::Tensor& x, const at::Tensor& skip, const at::Tensor& time_shift,
+                                   const ForwardContext& context) const {
+  const at::Tensor h = residual(x, skip, time_shift, context);
   return attention ? (*attention)(h, context) : h;
 }
 

@@ -27,7 +27,10 @@ class UNet {
   struct Stage {  // a residual block and, at some resolutions, attention
     ResidualBlock residual;
     std::optional<SelfAttention> attention;
+    // `time_shifts`: those of all residual blocks.
     at::Tensor operator()(const at::Tensor& x, const at::Tensor& skip, const std::vector<at::Tensor>& time_shifts,
+                          const ForwardContext& context) const;
+    at::Tensor operator()(const at::Tensor& x, const at::Tensor& skip, const at::Tensor& time_shift,
                           const ForwardContext& context) const;
   };
   struct DownLevel {

@@ -23,17 +23,17 @@ DeviceUpdates::DeviceUpdates(at::Device device)
 
 void DeviceUpdates::begin() { loss_.zero_(); }
 
-void DeviceUpdates::pass(const PassInputs& inputs, uint64_t update, int64_t first, int64_t images, const Pass& pass,
-                         const std::atomic<bool>& cancelled) {
+void DeviceUpdates::pass(const PassInputs& inputs, uint64_t update, int64_t first, int64_t images, bool recompute,
+                         const Pass& pass, const std::atomic<bool>& cancelled) {
   const at::Tensor key = upload_values(std::vector<cuda::PassKey>{{update, static_cast<uint64_t>(first)}}, device_);
   const auto run = [&](const PassInputs& from, const at::Tensor& named, const std::atomic<bool>* flag) {
     loss_.add_(pass(from, named, flag));
   };
-  const std::pair<int64_t, int64_t> shape{inputs.x_t.size(0), images};
-  auto found = passes_.find(shape);
+  const std::tuple<int64_t, int64_t, bool> kind{inputs.x_t.size(0), images, recompute};
+  auto found = passes_.find(kind);
   if (found == passes_.end()) {
     if (passes_.size() >= kMostGraphs) passes_.clear();
-    passes_.emplace(shape, Captured{});
+    passes_.emplace(kind, Captured{});
     run(inputs, key, &cancelled);
     return;
   }

@@ -7,7 +7,7 @@
 #include <functional>
 #include <map>
 #include <memory>
-#include <utility>
+#include <tuple>
 
 #include "device/device.h"
 #include "kernels/cuda/optimizer.h"
@@ -30,8 +30,8 @@ class DeviceUpdates {
   explicit DeviceUpdates(at::Device device);
 
   void begin();
-  // Images [first, first + n) of the `images` of update `update`.
-  void pass(const PassInputs& inputs, uint64_t update, int64_t first, int64_t images, const Pass& pass,
+  // Images [first, first + n) of the `images` of update `update`; `recompute` as in Passes.
+  void pass(const PassInputs& inputs, uint64_t update, int64_t first, int64_t images, bool recompute, const Pass& pass,
             const std::atomic<bool>& cancelled);
   // Makes the update, if loss and gradient are finite and the weights stay so; `gradient` is clipped in place.
   cuda::UpdateReport finish(TrainingState& state, ParameterSet& gradient, Adam& adam, const Ema& average);
@@ -45,11 +45,12 @@ class DeviceUpdates {
   };
 
   at::Device device_;
-  at::Tensor loss_;                                         // float64
-  at::Tensor partial_;                                      // float64: of the gradient's norm
-  at::Tensor report_;                                       // bytes of a cuda::UpdateReport, there
-  at::Tensor told_;                                         // and here, in pinned memory
-  std::map<std::pair<int64_t, int64_t>, Captured> passes_;  // by the images of the pass and of the update
+  at::Tensor loss_;     // float64
+  at::Tensor partial_;  // float64: of the gradient's norm
+  at::Tensor report_;   // bytes of a cuda::UpdateReport, there
+  at::Tensor told_;     // and here, in pinned memory
+  std::map<std::tuple<int64_t, int64_t, bool>, Captured>
+      passes_;  // by the images of the pass and the update, and Passes::recompute
 };
 
 }  // namespace ddpm

@@ -3,8 +3,6 @@
 #include <algorithm>
 #include <cstdint>
 
-#include "model/parameters.h"
-
 namespace ddpm {
 
 struct EmaConfig {
@@ -21,11 +19,6 @@ class Ema {
   double decay(int64_t updates_before) const {
     const auto n = static_cast<double>(updates_before);
     return config_.warmup ? std::min(config_.decay, (1 + n) / (10 + n)) : config_.decay;
-  }
-
-  // average <- decay average + (1 - decay) weights
-  void update(ParameterSet& average, const ParameterSet& weights, int64_t updates_before) const {
-    average.flat().lerp_(weights.flat(), 1 - decay(updates_before));
   }
 
  private:

@@ -1,9 +1,14 @@
 #include "training/optimizer.h"
 
+#include <ATen/Parallel.h>
+
 #include <algorithm>
 #include <cmath>
 #include <limits>
 #include <utility>
+
+#include "kernels/cpu/adam_kernels.h"
+#include "kernels/fast_paths.h"
 
 namespace ddpm {
 namespace {
@@ -74,17 +79,44 @@ Adam::Bounds Adam::after_update(Bounds bounds, double norm) const {
   return bounds;
 }
 
-void Adam::update(ParameterSet& weights, ParameterSet& gradient, double norm) {
+void Adam::update(ParameterSet& weights, ParameterSet& gradient, double norm, ParameterSet& average, double share) {
   bounds_ = after_update(bounds_, norm);
-  if (config_.gradient_clip > 0 && norm > config_.gradient_clip) {
-    gradient.flat().mul_(config_.gradient_clip / (norm + 1e-6));
-  }
+  const bool clipped = config_.gradient_clip > 0 && norm > config_.gradient_clip;
+  const double scale = clipped ? config_.gradient_clip / (norm + 1e-6) : 1;
   const double rate = learning_rate();
   ++updates_;
+  if (fast_paths() && weights.flat().is_cpu()) {
+    update_in_one_pass(weights, gradient, scale, rate, average, share);
+    return;
+  }
+  if (clipped) gradient.flat().mul_(scale);
   const at::Tensor count = at::full({}, static_cast<double>(updates_), weights.flat().options());
   at::_fused_adamw_({weights.flat()}, {gradient.flat()}, {exp_avg_.flat()}, {exp_avg_sq_.flat()}, {}, {count}, rate,
                     config_.beta1, config_.beta2, config_.weight_decay, config_.epsilon, /*amsgrad=*/false,
                     /*maximize=*/false);
+  average.flat().lerp_(weights.flat(), share);
+}
+
+void Adam::update_in_one_pass(ParameterSet& weights, ParameterSet& gradient, double scale, double rate,
+                              ParameterSet& average, double share) {
+  const auto n = static_cast<double>(updates_);
+  cpu::AdamStep step{};
+  step.gradient_scale = static_cast<float>(scale);
+  step.beta1 = static_cast<float>(config_.beta1);
+  step.beta2 = static_cast<float>(config_.beta2);
+  step.step_size = static_cast<float>(rate / (1 - std::pow(config_.beta1, n)));
+  step.root_scale = static_cast<float>(1 / std::sqrt(1 - std::pow(config_.beta2, n)));
+  step.epsilon = static_cast<float>(config_.epsilon);
+  step.weight_scale = static_cast<float>(1 - rate * config_.weight_decay);
+  step.ema_share = static_cast<float>(share);
+  const auto kernel = cpu::adam_kernel();
+  const auto data = [](const ParameterSet& set) { return set.flat().mutable_data_ptr<float>(); };
+  constexpr int64_t kPiece = ParameterLayout::kFlatMultiple;
+  at::parallel_for(0, weights.flat().numel() / kPiece, 1, [&](int64_t begin, int64_t end) {
+    const int64_t at = begin * kPiece;
+    kernel(step, (end - begin) * kPiece, data(weights) + at, data(gradient) + at, data(exp_avg_) + at,
+           data(exp_avg_sq_) + at, data(average) + at);
+  });
 }
 
 cuda::AdamStep Adam::device_step(double average_weight) const {

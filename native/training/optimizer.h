@@ -29,9 +29,9 @@ class Adam {
   double learning_rate() const;
   // Whether weights and moments are sure to stay within float32 after an update by a finite gradient of this norm.
   bool stays_finite(const ParameterSet& weights, double norm);
-  // One update of `weights` by `gradient`, which is clipped in place; `norm` is its global norm before clipping. Only
-  // after stays_finite() has said that it may be made.
-  void update(ParameterSet& weights, ParameterSet& gradient, double norm);
+  // One update of `weights` by `gradient`, which is clipped in place; `norm` is its global norm before clipping. Then
+  // average <- average + share (weights - average). Only after stays_finite() has said that it may be made.
+  void update(ParameterSet& weights, ParameterSet& gradient, double norm, ParameterSet& average, double share);
 
   // The same in two halves for a CUDA device, which makes the update before anything is known of it here: the largest
   // norm that stays_finite() now allows, or nearly so, and less than 0 for none; what the device computes with; and
@@ -53,6 +53,9 @@ class Adam {
   };
   Bounds measured(const ParameterSet& weights) const;
   Bounds after_update(Bounds bounds, double norm) const;
+  // The same on the CPU, in one pass over all arrays.
+  void update_in_one_pass(ParameterSet& weights, ParameterSet& gradient, double scale, double rate,
+                          ParameterSet& average, double share);
   bool fits(double norm) const;  // an update by a gradient of this norm, as far as bounds_ tells
 
   OptimizerConfig config_;

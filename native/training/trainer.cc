@@ -51,38 +51,37 @@ Trainer::Trainer(const TrainingConfig& config, TrainingState state)
   if (fast_paths() && device.is_cuda()) device_ = std::make_unique<DeviceUpdates>(device);
 }
 
-double Trainer::accumulate(int64_t first, int64_t count, int64_t images, uint64_t step, const BatchFunction& batch,
-                           const std::atomic<bool>& cancelled) {
+double Trainer::accumulate(int64_t first, int64_t count, const Passes& passes, uint64_t step,
+                           const BatchFunction& batch, const std::atomic<bool>& cancelled) {
   const PassInputs inputs =
       pass_inputs(batch(first, count), first, step, config_.seed, diffusion_, state_.raw.flat().device());
-  return forward_and_backward(inputs, first, images, step, {}, &cancelled).item<double>();
+  return forward_and_backward(inputs, first, passes, step, {}, &cancelled).item<double>();
 }
 
-at::Tensor Trainer::forward_and_backward(const PassInputs& inputs, int64_t first, int64_t images, uint64_t step,
+at::Tensor Trainer::forward_and_backward(const PassInputs& inputs, int64_t first, const Passes& passes, uint64_t step,
                                          const at::Tensor& key, const std::atomic<bool>* cancelled) {
   const DropoutKey dropout{config_.seed, step, static_cast<uint64_t>(first), key};
-  const ForwardContext context{config_.unet.dropout > 0 ? &dropout : nullptr, cancelled};
+  const ForwardContext context{config_.unet.dropout > 0 ? &dropout : nullptr, cancelled, passes.recompute};
 
   at::AutoGradMode with_gradients(true);
   at::Tensor loss;
   {
     PrecisionScope scope(config_.precision, inputs.x_t.device());
     const at::Tensor predicted = network_(inputs.x_t, inputs.t, inputs.labels, context);
-    loss = simple_loss(predicted, inputs.eps).sum() / static_cast<double>(images);  // Algorithm 1, line 5
+    loss = simple_loss(predicted, inputs.eps).sum() / static_cast<double>(passes.images);  // Algorithm 1, line 5
   }
   loss.backward();
   return loss.detach();
 }
 
-StepResult Trainer::update(int64_t images, int64_t accumulation, const BatchFunction& batch,
-                           const std::atomic<bool>& cancelled) {
-  if (device_) return update_on_device(images, accumulation, batch, cancelled);
+StepResult Trainer::update(const Passes& passes, const BatchFunction& batch, const std::atomic<bool>& cancelled) {
+  if (device_) return update_on_device(passes, batch, cancelled);
   TrainingCounters& counters = state_.counters;
-  const int64_t images_a_pass = images / accumulation;
+  const int64_t images_a_pass = passes.images / passes.accumulation;
   gradient_.flat().zero_();
   StepResult result;
-  for (int64_t first = 0; first < images; first += images_a_pass) {
-    result.loss += accumulate(first, images_a_pass, images, static_cast<uint64_t>(counters.step), batch, cancelled);
+  for (int64_t first = 0; first < passes.images; first += images_a_pass) {
+    result.loss += accumulate(first, images_a_pass, passes, static_cast<uint64_t>(counters.step), batch, cancelled);
   }
   result.gradient_norm = global_norm(gradient_);
   result.learning_rate = adam_.learning_rate();
@@ -94,30 +93,29 @@ StepResult Trainer::update(int64_t images, int64_t accumulation, const BatchFunc
     result.non_finite = NonFinite::kUpdate;
   } else {
     at::NoGradGuard no_gradients;
-    adam_.update(state_.raw, gradient_, result.gradient_norm);
-    average_.update(state_.ema, state_.raw, counters.updates);
+    adam_.update(state_.raw, gradient_, result.gradient_norm, state_.ema, 1 - average_.decay(counters.updates));
     counters.updates = adam_.updates();
   }
   ++counters.step;
-  counters.images_seen += images;
+  counters.images_seen += passes.images;
   return result;
 }
 
-StepResult Trainer::update_on_device(int64_t images, int64_t accumulation, const BatchFunction& batch,
+StepResult Trainer::update_on_device(const Passes& passes, const BatchFunction& batch,
                                      const std::atomic<bool>& cancelled) {
   TrainingCounters& counters = state_.counters;
   const auto step = static_cast<uint64_t>(counters.step);
-  const int64_t images_a_pass = images / accumulation;
+  const int64_t images_a_pass = passes.images / passes.accumulation;
   gradient_.flat().zero_();
   device_->begin();
-  for (int64_t first = 0; first < images; first += images_a_pass) {
+  for (int64_t first = 0; first < passes.images; first += images_a_pass) {
     if (cancelled) throw Cancelled();
     const Batch drawn = batch(first, images_a_pass);
     const PassInputs inputs = pass_inputs(drawn, first, step, config_.seed, diffusion_, state_.raw.flat().device());
     device_->pass(
-        inputs, step, first, images,
+        inputs, step, first, passes.images, passes.recompute,
         [&](const PassInputs& from, const at::Tensor& key, const std::atomic<bool>* flag) {
-          return forward_and_backward(from, first, images, step, key, flag);
+          return forward_and_backward(from, first, passes, step, key, flag);
         },
         cancelled);
   }
@@ -141,7 +139,7 @@ StepResult Trainer::update_on_device(int64_t images, int64_t accumulation, const
       break;
   }
   ++counters.step;
-  counters.images_seen += images;
+  counters.images_seen += passes.images;
   return result;
 }
 
@@ -151,7 +149,7 @@ std::vector<int64_t> Trainer::non_finite_images(int64_t images, const BatchFunct
   std::vector<int64_t> found;
   for (int64_t i = 0; i < images; ++i) {
     gradient_.flat().zero_();
-    const double loss = accumulate(i, 1, images, step, batch, cancelled);
+    const double loss = accumulate(i, 1, {images}, step, batch, cancelled);
     if (!std::isfinite(loss) || !std::isfinite(global_norm(gradient_))) found.push_back(i);
   }
   return found;

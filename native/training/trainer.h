@@ -45,6 +45,13 @@ struct StepResult {
   bool skipped() const { return non_finite != NonFinite::kNothing; }
 };
 
+// How the images of an update go through the network.
+struct Passes {
+  int64_t images = 0;        // of the update
+  int64_t accumulation = 1;  // passes of equal size, whose gradients add up to that of a single one
+  bool recompute = false;    // keeps less of a pass for its way back, and computes it again: less memory, more time
+};
+
 // Algorithm 1, one update at a time, over weights that it shares with its owner.
 class Trainer {
  public:
@@ -56,11 +63,9 @@ class Trainer {
   // From where a training was; the weights of `state` are shared, not copied.
   Trainer(const TrainingConfig& config, TrainingState state);
 
-  // One optimizer update on `images` images, in `accumulation` passes of equal size, whose gradients add up to that of
-  // a single pass. An update that is not finite changes nothing but the count of steps and images. Throws Cancelled,
+  // One optimizer update. One that is not finite changes nothing but the count of steps and images. Throws Cancelled,
   // with nothing changed, when the flag is set.
-  StepResult update(int64_t images, int64_t accumulation, const BatchFunction& batch,
-                    const std::atomic<bool>& cancelled);
+  StepResult update(const Passes& passes, const BatchFunction& batch, const std::atomic<bool>& cancelled);
 
   // Which of the `images` images of the update before step() (which was skipped) have, each on its own, a loss or a
   // gradient that is not finite, by their place in the update. Takes a pass for each.
@@ -76,17 +81,16 @@ class Trainer {
   const TrainingState& state() const { return state_; }
 
  private:
-  // Adds the gradient of one pass, of images [first, first + count) of `images`, to gradient_; returns the pass's part
-  // of the mean loss.
-  double accumulate(int64_t first, int64_t count, int64_t images, uint64_t step, const BatchFunction& batch,
+  // Adds the gradient of one pass, of images [first, first + count) of the update's, to gradient_; returns the pass's
+  // part of the mean loss.
+  double accumulate(int64_t first, int64_t count, const Passes& passes, uint64_t step, const BatchFunction& batch,
                     const std::atomic<bool>& cancelled);
 
   // The same for inputs that are on the device; the loss stays there. `key` as in DropoutKey.
-  at::Tensor forward_and_backward(const PassInputs& inputs, int64_t first, int64_t images, uint64_t step,
+  at::Tensor forward_and_backward(const PassInputs& inputs, int64_t first, const Passes& passes, uint64_t step,
                                   const at::Tensor& key, const std::atomic<bool>* cancelled);
   // update() on the device, where device_ is.
-  StepResult update_on_device(int64_t images, int64_t accumulation, const BatchFunction& batch,
-                              const std::atomic<bool>& cancelled);
+  StepResult update_on_device(const Passes& passes, const BatchFunction& batch, const std::atomic<bool>& cancelled);
 
   TrainingConfig config_;
   GaussianDiffusion diffusion_;

@@ -39,7 +39,8 @@ void TrainingRun::step(Trainer& trainer, const std::atomic<bool>& cancelled) {
     }
     return taken;
   };
-  const StepResult result = trainer.update(images, options_.gradient_accumulation, batch, cancelled);
+  const StepResult result =
+      trainer.update({images, options_.gradient_accumulation, options_.recompute}, batch, cancelled);
 
   ++since_report_.steps;
   Tally& tally = trainer.tally();

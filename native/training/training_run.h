@@ -20,6 +20,7 @@ struct TrainOptions {
   int64_t steps = 0;            // the total to reach, counted from the trainer's first update
   int64_t batch_size = 0;
   int64_t gradient_accumulation = 1;
+  bool recompute = false;  // gradient checkpointing
   bool horizontal_flip = false;
   int64_t progress_every = 1;
   int64_t most_non_finite = 10;  // updates in a row that are not finite, after which training gives up

@@ -15,9 +15,12 @@ import { chooseVariant } from './variant.mjs';
  * @param {string} [options.variant] 'cpu' or 'cuda'; by default what DDPM_VARIANT says or the machine suits
  * @param {boolean} [options.debug]
  * @param {boolean} [options.werror] warnings in our own sources are errors; DDPM_WERROR=1 asks for that too
+ * @param {boolean} [options.sanitize] beside the addon that is loaded: one with sanitizers, which only a process that
+ *   has their libraries already can load
+ * @returns {Promise<string>} the addon's file
  * @throws {SetupError}
  */
-export async function buildAddon({ variant: flag, debug = false, werror = false } = {}) {
+export async function buildAddon({ variant: flag, debug = false, werror = false, sanitize = false } = {}) {
   const { env } = process;
   const { variant, asked } = await chooseVariant({ flag, env });
   await requireBuildTools(env, variant);
@@ -28,12 +31,14 @@ export async function buildAddon({ variant: flag, debug = false, werror = false 
     // The machine suits CUDA, but the LibTorch that LIBTORCH names may not.
     cuda: variant === 'cuda' && libtorch.cuda,
     debug,
+    sanitize,
     warningsAsErrors: werror || env.DDPM_WERROR === '1',
     env,
   });
-  const problem = await loadProblem(packageRoot);
+  const problem = sanitize ? undefined : await loadProblem(packageRoot);
   if (problem !== undefined) throw new SetupError(`${file} was built, but does not load: ${problem}`);
   // Hundreds of megabytes that only another build from a checkout could use.
   if (isInstalled) await rm(join(packageRoot, 'build', 'cmake'), { recursive: true, force: true });
   say(`built ${file}`);
+  return file;
 }

@@ -17,12 +17,13 @@ const memoryPerJob = 1.5e9;
  * @param {import('../libtorch/inspect.mjs').LibTorch} options.libtorch
  * @param {boolean} options.cuda
  * @param {boolean} options.debug
+ * @param {boolean} [options.sanitize] with address and undefined-behaviour sanitizers, in a folder of its own
  * @param {boolean} options.warningsAsErrors
  * @param {NodeJS.ProcessEnv} options.env
  * @returns {Promise<string>} the addon's file
  */
-export async function compile({ root, libtorch, cuda, debug, warningsAsErrors, env }) {
-  const config = debug ? 'Debug' : 'Release';
+export async function compile({ root, libtorch, cuda, debug, sanitize = false, warningsAsErrors, env }) {
+  const config = sanitize ? 'Sanitize' : debug ? 'Debug' : 'Release';
   const build = join(root, 'build');
   // CMake has a folder of its own in build/, where node-gyp puts its files too.
   const work = join(build, 'cmake', config);
@@ -32,11 +33,12 @@ export async function compile({ root, libtorch, cuda, debug, warningsAsErrors, e
     DDPM_OUTPUT: output,
     DDPM_CUDA: cuda ? 'ON' : 'OFF',
     DDPM_WERROR: warningsAsErrors ? 'ON' : 'OFF',
+    DDPM_SANITIZE: sanitize ? 'ON' : 'OFF',
   };
   await linkLibtorch(build, libtorch.root);
   await startAfreshIfChanged(work, { root, libtorch, compiler: env.CXX, ninja: which('ninja', env) });
-  // The build made last is the one that is loaded.
-  await rm(join(build, debug ? 'Release' : 'Debug'), { recursive: true, force: true });
+  // The build made last is the one that is loaded; one with sanitizers only where DDPM_ADDON names it.
+  if (!sanitize) await rm(join(build, debug ? 'Release' : 'Debug'), { recursive: true, force: true });
 
   const { BuildSystem } = createRequire(import.meta.url)('cmake-js');
   const system = new BuildSystem({

@@ -314,6 +314,7 @@ const train: Record<keyof Required<TrainOptions>, Row> = {
   batchSize: integers(1, 65536),
   horizontalFlip: flag,
   gradientAccumulation: integers(1, 65536),
+  gradientCheckpointing: flag,
   progressEvery: countable(1),
   maxNonFinite: countable(1),
   checkpoint: {

@@ -40,37 +40,53 @@ export function sameParameters(a: Parameters, b: Parameters): boolean {
   return a.size === b.size && [...a].every(([name, data]) => sameBits(data, b.get(name) as Float32Array));
 }
 
+/** Saves a model whose initial weights `change` has worked on, in place. */
+async function saveModelWith(
+  folder: string,
+  config: DdpmConfig,
+  change: (parameters: Parameters) => void,
+): Promise<void> {
+  await using initial = new Ddpm(config);
+  await initial.save(folder);
+  const parameters = await initial.parameters();
+  change(new Map([...parameters].map(([name, { data }]) => [name, data])));
+  const tensors = [...parameters].map(([name, { data, shape }]) => ({
+    name,
+    shape,
+    dtype: 'F32' as const,
+    chunks: () => [new Uint8Array(data.buffer, data.byteOffset, data.byteLength)],
+  }));
+  await writeSafetensors(join(folder, layout.weights), tensors);
+}
+
 /** A model whose initial weights `change` has worked on, in place. It goes through a saved folder, as users' do. */
 export async function modelWith(config: DdpmConfig, change: (parameters: Parameters) => void): Promise<Ddpm> {
   const folder = await mkdtemp(join(tmpdir(), 'ddpm-model-'));
-  const initial = new Ddpm(config);
   try {
-    await initial.save(folder);
-    const parameters = await initial.parameters();
-    change(new Map([...parameters].map(([name, { data }]) => [name, data])));
-    const tensors = [...parameters].map(([name, { data, shape }]) => ({
-      name,
-      shape,
-      dtype: 'F32' as const,
-      chunks: () => [new Uint8Array(data.buffer, data.byteOffset, data.byteLength)],
-    }));
-    await writeSafetensors(join(folder, layout.weights), tensors);
+    await saveModelWith(folder, config, change);
     return await Ddpm.load(folder, { device: config.device });
   } finally {
-    await initial.dispose();
     await rm(folder, { recursive: true });
   }
 }
 
-/** A model in which nothing is zero: the layers that start from zero, and all biases, are drawn at random. */
+/** Makes everything that is zero random: the layers that start from zero, and all biases. */
+const nothingZero = (seed: number) => (parameters: Parameters) => {
+  let index = 0;
+  for (const data of parameters.values()) {
+    const values = normals(data.length, 1000 * seed + index++);
+    for (let i = 0; i < data.length; i++) if (data[i] === 0) data[i] = 0.1 * values[i];
+  }
+};
+
+/** A model in which nothing is zero. */
 export function randomModel(config: DdpmConfig, seed = 1): Promise<Ddpm> {
-  return modelWith(config, (parameters) => {
-    let index = 0;
-    for (const data of parameters.values()) {
-      const values = normals(data.length, 1000 * seed + index++);
-      for (let i = 0; i < data.length; i++) if (data[i] === 0) data[i] = 0.1 * values[i];
-    }
-  });
+  return modelWith(config, nothingZero(seed));
+}
+
+/** Saves a model in which nothing is zero. */
+export function savedRandomModel(folder: string, config: DdpmConfig, seed: number): Promise<void> {
+  return saveModelWith(folder, config, nothingZero(seed));
 }
 
 /** A model whose network answers every image with `bias`, one value a channel. */

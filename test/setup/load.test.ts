@@ -7,6 +7,14 @@ import { root, temporaryFolder } from './helpers';
 /** The addon of this checkout. */
 const addon: string = require('node-gyp-build').resolve(root);
 
+const { DDPM_ADDON } = process.env;
+beforeEach(() => {
+  delete process.env.DDPM_ADDON;
+});
+afterAll(() => {
+  if (DDPM_ADDON !== undefined) process.env.DDPM_ADDON = DDPM_ADDON;
+});
+
 /** What loading the addon of a package in `folder` throws. */
 function failure(folder: string): DdpmError {
   try {
@@ -66,4 +74,25 @@ test('a LibTorch that is gone is named', () => {
   expect(first).toBe(
     `LibTorch, which the native addon of ddpm-node was built with, is gone from ${join(folder, 'gone', 'torch')}. Tried:`,
   );
+});
+
+test('DDPM_ADDON names the one that is loaded, in whatever package', () => {
+  process.env.DDPM_ADDON = addon;
+  expect(loadAddon(temporaryFolder())).toHaveProperty('libtorchVersion');
+});
+
+test('an addon that DDPM_ADDON names and that does not load is the only one tried', () => {
+  const folder = temporaryFolder();
+  mkdirSync(join(folder, 'build', 'Release'), { recursive: true });
+  symlinkSync(addon, join(folder, 'build', 'Release', 'ddpm.node'));
+  process.env.DDPM_ADDON = join(folder, 'none.node');
+  expect(failure(folder).message.split('\n')).toEqual([
+    'The native addon of ddpm-node that DDPM_ADDON names does not load. Tried:',
+    `  - ${join(folder, 'none.node')}: not there`,
+    'Name the file of an addon in DDPM_ADDON, or unset it: then the built one is taken.',
+  ]);
+  process.env.DDPM_ADDON = built(folder, 'Debug', 'no addon');
+  const error = failure(folder);
+  expect(error.message).toContain(`  - ${join(folder, 'build', 'Debug', 'ddpm.node')}: `);
+  expect((error.cause as AggregateError).errors).toHaveLength(1);
 });

@@ -9,6 +9,7 @@ import { isMissing } from '../../files/errors';
 import { firstNonFinite } from '../formats/dtypes';
 import { type JsonObject, writeJson } from '../formats/json';
 import { CHUNK_BYTES, type TensorToWrite, writeSafetensors } from '../formats/safetensors';
+import { byteLength } from '../formats/safetensorsHeader';
 import { diffusersFiles } from './diffusersConfig';
 import { isWeightsFile, layout } from './layout';
 import { weightsMetadata } from './metadata';
@@ -48,6 +49,7 @@ export function modelFiles(model: ModelToSave, signal?: AbortSignal): FileToWrit
   const { index, unetConfig, schedulerConfig } = diffusersFiles(model.config);
   const tensorFile = (path: string, weights: Pick<NativeWeights, 'read'>, set: 'ema' | 'raw') => ({
     path,
+    bytes: model.parameters.reduce((sum, { shape }) => sum + byteLength('F32', shape), 0),
     write: (to: string) =>
       writeSafetensors(
         to,

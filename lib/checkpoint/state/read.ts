@@ -9,6 +9,7 @@ import { exists } from '../../files/folders';
 import { warn } from '../../warn';
 import { SafetensorsFile } from '../formats/safetensors';
 import { fillFrom } from '../model/fill';
+import { matchParameters } from '../model/keys';
 import { listCheckpoints, readManifest } from './folder';
 import { layout, parseFolderName, setsOf } from './layout';
 import type { Manifest } from './manifest';
@@ -53,6 +54,24 @@ export async function fromNewest<T>(
   if (problems.length === 0) return undefined;
   const found = [`${directory}: none of its checkpoints can be used`, ...problems];
   throw new DdpmError('ERR_CHECKPOINT', found.join('\n'));
+}
+
+/**
+ * Holds the weights of a checkpoint against the network that its configuration describes, before that is made: it may be
+ * one that no memory would hold.
+ *
+ * @throws {DdpmError} `ERR_CHECKPOINT`; `ERR_IO`.
+ */
+export async function checkState(
+  { folder }: WholeCheckpoint,
+  parameters: readonly { readonly name: string; readonly shape: readonly number[] }[],
+): Promise<void> {
+  const file = await SafetensorsFile.open(join(folder, layout.weights));
+  try {
+    matchParameters(parameters, file);
+  } finally {
+    await file.close();
+  }
 }
 
 /**

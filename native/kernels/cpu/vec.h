@@ -50,6 +50,14 @@ inline void store(BFloat16* p, Vec v) {
   std::memcpy(p, &half, sizeof half);
 }
 
+inline Vec sqrt(Vec v) {
+  // One at a time in the source, and one instruction in what the compiler makes of it.
+  float values[kWidth];
+  store(values, v);
+  for (int i = 0; i < kWidth; ++i) values[i] = std::sqrt(values[i]);
+  return load(values);
+}
+
 // e^x, to 2 units in the last place; beyond the range of float32, its ends.
 inline Vec exp(Vec x) {
   const Vec low = broadcast(-87.0f), high = broadcast(88.0f);
@@ -78,6 +86,7 @@ using Vec = float;
 inline Vec broadcast(float value) { return value; }
 inline Vec load(const float* p) { return *p; }
 inline void store(float* p, Vec v) { *p = v; }
+inline Vec sqrt(Vec x) { return std::sqrt(x); }
 inline Vec exp(Vec x) { return std::exp(x); }
 inline Vec load(const BFloat16* p) {
   const uint32_t bits = uint32_t{*p} << 16;

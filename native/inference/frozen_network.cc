@@ -1,0 +1,29 @@
+#include "inference/frozen_network.h"
+
+#include <chrono>
+
+namespace ddpm {
+
+std::vector<double> FrozenNetwork::time_convolutions(int64_t images, int64_t repeats) const {
+  if (!convolutions_) return {};
+  at::NoGradGuard no_gradients;
+  std::vector<PackedConvolutions::Call> calls;
+  convolutions_->calls = &calls;
+  const at::Tensor x = at::randn({images, config_.in_channels, config_.height, config_.width});
+  const std::vector<int64_t> t(static_cast<size_t>(images), 0);
+  const std::vector<int64_t> labels(config_.classes > 0 ? t.size() : 0, 0);
+  (*this)(x, t, labels, {});
+  convolutions_->calls = nullptr;
+
+  std::vector<double> seconds;
+  for (int64_t i = 0; i < repeats; ++i) {
+    const auto start = std::chrono::steady_clock::now();
+    for (const auto& call : calls) {
+      (*convolutions_)(call.x, call.owner, call.part, call.weights, call.stride, call.padding);
+    }
+    seconds.push_back(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+  }
+  return seconds;
+}
+
+}  // namespace ddpm
