@@ -22,6 +22,7 @@ TrainingRun::TrainingRun(TrainOptions options, uint64_t seed, int64_t timesteps,
     : options_(std::move(options)),
       batches_(BatchSource(options_.images, options_.labels,
                            {seed, timesteps, options_.horizontal_flip, fast_paths() && device.is_cuda()})),
+      batches_ahead_(fast_paths() && device.is_cuda()),
       progress_(std::move(progress)) {}
 
 void TrainingRun::step(Trainer& trainer, const std::atomic<bool>& cancelled) {
@@ -29,7 +30,8 @@ void TrainingRun::step(Trainer& trainer, const std::atomic<bool>& cancelled) {
   const auto batch = [this, images, update = static_cast<uint64_t>(trainer.step()),
                       images_seen = trainer.images_seen()](int64_t first, int64_t count) {
     Batch taken = batches_.take({update, images_seen, first, count});
-    if (fast_paths()) {  // the next pass, of this update or the one that follows
+    // The next pass, of this update or the one that follows. On the CPU its cores have no time to spare for it.
+    if (batches_ahead_) {
       const bool last = first + count >= images;
       if (!last) {
         batches_.expect({update, images_seen, first + count, count});

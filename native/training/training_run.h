@@ -69,6 +69,7 @@ class TrainingRun {
 
   TrainOptions options_;
   BatchesAhead batches_;
+  bool batches_ahead_;
   ProgressFunction progress_;
   Clock::time_point started_ = Clock::now();
   double loss_ = std::numeric_limits<double>::quiet_NaN();  // as last reported
