@@ -2,12 +2,14 @@
 
 #include <cmath>
 
+#include "device/device.h"
+
 namespace ddpm {
 
 at::Tensor per_image(const std::vector<double>& values, const at::Tensor& x) {
   std::vector<int64_t> shape(static_cast<size_t>(x.dim()), 1);
   shape[0] = static_cast<int64_t>(values.size());
-  return at::tensor(values, at::kDouble).to(x.options()).view(shape);
+  return upload(at::tensor(values, at::kDouble).to(x.scalar_type()), x.device()).view(shape);
 }
 
 std::vector<double> gather(const std::vector<double>& quantity, at::IntArrayRef t) {

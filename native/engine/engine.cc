@@ -4,8 +4,10 @@
 #include <chrono>
 #include <cstdlib>
 #include <iterator>
+#include <optional>
 #include <utility>
 
+#include "device/device.h"
 #include "engine/memory_pool.h"
 #include "error.h"
 #include "training/non_finite.h"
@@ -276,7 +278,9 @@ void Engine::initialise() {
 
 void Engine::thread_main() {
   std::exception_ptr broken;
+  std::optional<DeviceScope> device;
   try {
+    device.emplace(config_.device);
     initialise();
   } catch (...) {
     broken = std::current_exception();
@@ -303,6 +307,7 @@ void Engine::thread_main() {
   for (auto& network : frozen_) network.reset();
   trainer_.reset();
   raw_ = ema_ = ParameterSet();
+  device.reset();
   return_memory_to_system();
   std::vector<std::function<void()>> closed;
   {
@@ -351,8 +356,11 @@ void Engine::run_tasks() {
 
 void Engine::begin_training(const std::shared_ptr<TrainRequest>& request) {
   if (training_) throw Error("ERR_BUSY", "train() already runs on this model");
-  TrainingRun run(request->options, config_.training.seed, diffusion_.schedule().timesteps(), request->progress);
-  training_.reset(new Training{request, std::move(run), false, {}});
+  training_.reset(new Training{request,
+                               TrainingRun(request->options, config_.training.seed, diffusion_.schedule().timesteps(),
+                                           config_.device, request->progress),
+                               false,
+                               {}});
 }
 
 void Engine::train_one_step() {

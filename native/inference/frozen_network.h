@@ -6,6 +6,8 @@
 #include <memory>
 #include <vector>
 
+#include "device/device.h"
+#include "inference/forward_graphs.h"
 #include "kernels/fast_paths.h"
 #include "kernels/packed_convolutions.h"
 #include "model/precision.h"
@@ -30,7 +32,7 @@ class FrozenNetwork {
   }
 
   // x [B, in, H, W] on the CPU or the device, one t and (for a network with classes) one label an image
-  // -> [B, out, H, W] on the device, float32
+  // -> [B, out, H, W] on the device, float32; on a CUDA device good until the next call
   at::Tensor operator()(const at::Tensor& x, at::IntArrayRef t, at::IntArrayRef labels, ForwardContext context) const {
     const at::Device device = weights_.flat().device();
     at::NoGradGuard no_gradients;
@@ -38,9 +40,15 @@ class FrozenNetwork {
     context.time_shifts = time_shifts_.get();
     // Packed convolutions say themselves what they compute in.
     PrecisionScope scope(convolutions_ ? Precision::kFloat32 : precision_, device);
-    const at::Tensor label_tensor = labels.empty() ? at::Tensor() : at::tensor(labels, at::kLong).to(device);
-    const at::Tensor output = network_(x.to(device), at::tensor(t, at::kLong).to(device), label_tensor, context);
-    return output.to(at::kFloat).contiguous();
+    const at::Tensor label_tensor = labels.empty() ? at::Tensor() : upload(labels, device);
+    const at::Tensor input = x.device() == device ? x : upload(x, device), timesteps = upload(t, device);
+    const auto forward = [&](const at::Tensor& x_t, const at::Tensor& step, const at::Tensor& label) {
+      return network_(x_t, step, label, context).to(at::kFloat).contiguous();
+    };
+    if (!graphs_) return forward(input, timesteps, label_tensor);
+    context.poll(input);
+    context.cancelled = nullptr;  // a graph is not interrupted
+    return (*graphs_)(input, timesteps, label_tensor, forward);
   }
 
   // Seconds that the network's convolutions take by themselves on `images` images, once for each repeat: what
@@ -52,9 +60,10 @@ class FrozenNetwork {
  private:
   void prepare() {
     const at::ScalarType type = precision_ == Precision::kBFloat16 ? at::kBFloat16 : at::kFloat;
-    const bool can_pack = fast_paths() && device().is_cpu() && PackedConvolutions::available(type);
+    const bool can_pack = fast_paths() && (device().is_cuda() || PackedConvolutions::available(type));
     convolutions_ = can_pack ? std::make_unique<PackedConvolutions>(type) : nullptr;
     time_shifts_ = fast_paths() && device().is_cpu() ? std::make_unique<TimeShifts>() : nullptr;
+    graphs_ = fast_paths() && device().is_cuda() ? std::make_unique<ForwardGraphs>() : nullptr;
   }
 
   UNetConfig config_;
@@ -63,6 +72,7 @@ class FrozenNetwork {
   UNet network_;
   std::unique_ptr<PackedConvolutions> convolutions_;  // null where there is no such path
   std::unique_ptr<TimeShifts> time_shifts_;           // likewise
+  std::unique_ptr<ForwardGraphs> graphs_;             // likewise
 };
 
 }  // namespace ddpm

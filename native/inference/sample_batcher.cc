@@ -5,8 +5,11 @@
 #include <algorithm>
 #include <iterator>
 
+#include "device/device.h"
+#include "diffusion/device_sampler.h"
 #include "diffusion/pixels.h"
 #include "error.h"
+#include "kernels/fast_paths.h"
 #include "kernels/philox.h"
 
 namespace ddpm {
@@ -14,6 +17,15 @@ namespace {
 
 // Different versions of the weights that are sampled from at once: each may cost a copy of them.
 constexpr size_t kMostNetworks = 2;
+
+// Whether what surrounds the network's calls is done by kernels of ours on the device too.
+bool all_on(at::Device device) { return fast_paths() && device.is_cuda(); }
+
+[[noreturn]] void refuse(int64_t image) {
+  throw Error("ERR_NON_FINITE", "Image " + std::to_string(image) +
+                                    " of the samples holds NaN or infinite values: the weights are damaged, or "
+                                    "training diverged; go back to an earlier model or lower the learning rate");
+}
 
 }  // namespace
 
@@ -43,6 +55,7 @@ void SampleBatcher::step(const std::atomic<bool>& stopping) {
   last_served_ = turn;
   try {
     advance(deal_slots(turn), *turn, stopping);
+    pace_.step(turn->device());
   } catch (...) {
     fail_largest(turn, std::current_exception());
     return;
@@ -117,18 +130,21 @@ SampleBatcher::Active SampleBatcher::begin(std::shared_ptr<SampleRequest> reques
   return active;
 }
 
-at::Tensor SampleBatcher::initial_noise(const SampleOptions& options, int64_t image) const {
-  if (options.x_T.defined()) return options.x_T.narrow(0, image, 1);
+at::Tensor SampleBatcher::initial_noise(const SampleOptions& options, int64_t image, at::Device device) const {
+  if (options.x_T.defined()) return upload(options.x_T.narrow(0, image, 1), device);
+  if (all_on(device)) {
+    return sampling_noise_on_device(options.seed, image, {1, unet_.in_channels, unet_.height, unet_.width}, device);
+  }
   at::Tensor x_T = at::empty({1, unet_.in_channels, unet_.height, unet_.width}, at::kFloat);
   fill_normal(RandomStream(options.seed, Purpose::kSamplingNoise, static_cast<uint64_t>(image)),
               x_T.mutable_data_ptr<float>(), x_T.numel());
-  return x_T;
+  return upload(x_T, device);
 }
 
 void SampleBatcher::open_lanes(Active& active) {
   const auto& options = active.request->options;
   while (static_cast<int64_t>(active.lanes.size()) < options.batch_size && active.next_image < options.count) {
-    active.lanes.push_back({active.next_image, 0, initial_noise(options, active.next_image)});
+    active.lanes.push_back({active.next_image, 0, initial_noise(options, active.next_image, active.network->device())});
     ++active.next_image;
   }
 }
@@ -167,22 +183,11 @@ void SampleBatcher::advance(const std::vector<Slot>& slots, const FrozenNetwork&
     if (!all_labels.empty()) labels.push_back(all_labels[static_cast<size_t>(slot.lane->image)]);
   }
   at::NoGradGuard no_gradients;
-  const at::Tensor x = at::cat(xs).to(network.device());                             // [B, C, H, W]
+  const at::Tensor x = at::cat(xs);                                                  // [B, C, H, W]
   const at::Tensor eps = network(x, t, labels, ForwardContext{nullptr, &stopping});  // [B, C, H, W]
-
-  at::Tensor noise = at::zeros(x.sizes(), at::kFloat);
-  auto* noise_data = noise.mutable_data_ptr<float>();
-  const int64_t elements = noise.numel() / noise.size(0);
-  at::parallel_for(0, static_cast<int64_t>(slots.size()), 1, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      const Slot& slot = slots[static_cast<size_t>(i)];
-      if (steps[static_cast<size_t>(i)].sigma == 0) continue;
-      const RandomStream stream(slot.active->request->options.seed, Purpose::kSamplingNoise,
-                                static_cast<uint64_t>(slot.lane->image), slot.lane->position + 1);
-      fill_normal(stream, noise_data + i * elements, elements);
-    }
-  });
-  const at::Tensor prev = sampler_step(steps, x, eps, noise.to(x.device()), diffusion_.config().clip_sample);
+  const bool clip = diffusion_.config().clip_sample;
+  const at::Tensor prev = all_on(x.device()) ? sampler_step_on_device(steps, noise_keys(slots), x, eps, clip)
+                                             : sampler_step(steps, x, eps, draw_noise(slots, steps, x), clip);
   for (size_t i = 0; i < slots.size(); ++i) {
     slots[i].lane->x = prev.narrow(0, static_cast<int64_t>(i), 1);
     ++slots[i].lane->position;
@@ -190,13 +195,53 @@ void SampleBatcher::advance(const std::vector<Slot>& slots, const FrozenNetwork&
   }
 }
 
+std::vector<NoiseKey> SampleBatcher::noise_keys(const std::vector<Slot>& slots) {
+  std::vector<NoiseKey> keys;
+  for (const Slot& slot : slots) {
+    keys.push_back({slot.active->request->options.seed, static_cast<uint32_t>(slot.lane->image),
+                    static_cast<uint32_t>(slot.lane->position + 1)});
+  }
+  return keys;
+}
+
+at::Tensor SampleBatcher::draw_noise(const std::vector<Slot>& slots, const std::vector<SamplerStep>& steps,
+                                     const at::Tensor& x) {
+  const std::vector<NoiseKey> keys = noise_keys(slots);
+  at::Tensor noise = at::zeros(x.sizes(), at::kFloat);
+  auto* noise_data = noise.mutable_data_ptr<float>();
+  const int64_t elements = noise.numel() / noise.size(0);
+  at::parallel_for(0, static_cast<int64_t>(slots.size()), 1, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      if (steps[static_cast<size_t>(i)].sigma == 0) continue;
+      const NoiseKey& key = keys[static_cast<size_t>(i)];
+      fill_normal(RandomStream(key.seed, Purpose::kSamplingNoise, key.image, key.position), noise_data + i * elements,
+                  elements);
+    }
+  });
+  return upload(noise, x.device());
+}
+
+void SampleBatcher::finish(Active& active, const std::vector<Lane>& lanes) const {
+  if (lanes.empty()) return;
+  const at::Device device = active.network->device();
+  if (all_on(device) && active.request->options.as_levels) {
+    std::vector<at::Tensor> xs;
+    for (const Lane& lane : lanes) xs.push_back(lane.x);
+    const auto [levels, finite] = levels_from_device(at::cat(xs));
+    const int64_t bytes = levels.numel() / levels.size(0);
+    for (size_t i = 0; i < lanes.size(); ++i) {
+      if (finite.const_data_ptr<uint8_t>()[i] == 0) refuse(lanes[i].image);
+      std::copy_n(levels.const_data_ptr<uint8_t>() + static_cast<int64_t>(i) * bytes, bytes,
+                  active.result.levels.data() + lanes[i].image * bytes);
+    }
+    return;
+  }
+  for (const Lane& lane : lanes) finish(active, lane);
+}
+
 void SampleBatcher::finish(Active& active, const Lane& lane) const {
   const at::Tensor image = lane.x.to(at::kCPU).contiguous();
-  if (!at::isfinite(image).all().item<bool>()) {
-    throw Error("ERR_NON_FINITE", "Image " + std::to_string(lane.image) +
-                                      " of the samples holds NaN or infinite values: the weights are damaged, or "
-                                      "training diverged; go back to an earlier model or lower the learning rate");
-  }
+  if (!at::isfinite(image).all().item<bool>()) refuse(lane.image);
   const auto* values = image.const_data_ptr<float>();
   const int64_t elements = image.numel();
   if (active.request->options.as_levels) {
@@ -212,12 +257,14 @@ void SampleBatcher::settle(const FrozenNetwork* network) {
   std::erase_if(active_, [&](Active& active) {
     if (active.network.get() != network) return false;
     try {
+      std::vector<Lane> ended;
       std::erase_if(active.lanes, [&](const Lane& lane) {
         if (lane.position < active.plan.size()) return false;
-        finish(active, lane);
-        ++active.finished;
+        ended.push_back(lane);
         return true;
       });
+      finish(active, ended);
+      active.finished += static_cast<int64_t>(ended.size());
     } catch (...) {
       active.request->failed(std::current_exception());
       return true;

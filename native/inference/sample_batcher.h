@@ -10,6 +10,8 @@
 #include <memory>
 #include <vector>
 
+#include "device/device.h"
+#include "diffusion/device_sampler.h"
 #include "diffusion/gaussian_diffusion.h"
 #include "diffusion/samplers.h"
 #include "inference/frozen_network.h"
@@ -86,9 +88,14 @@ class SampleBatcher {
   void admit();
   Active begin(std::shared_ptr<SampleRequest> request);
   void open_lanes(Active& active);
-  at::Tensor initial_noise(const SampleOptions& options, int64_t image) const;
+  at::Tensor initial_noise(const SampleOptions& options, int64_t image, at::Device device) const;
   std::vector<Slot> deal_slots(const FrozenNetwork* network);
   void advance(const std::vector<Slot>& slots, const FrozenNetwork& network, const std::atomic<bool>& stopping);
+  static std::vector<NoiseKey> noise_keys(const std::vector<Slot>& slots);
+  static at::Tensor draw_noise(const std::vector<Slot>& slots, const std::vector<SamplerStep>& steps,
+                               const at::Tensor& x);
+  // Puts clean images into the result.
+  void finish(Active& active, const std::vector<Lane>& lanes) const;
   void finish(Active& active, const Lane& lane) const;
   void settle(const FrozenNetwork* network);
   void fail_largest(const FrozenNetwork* network, const std::exception_ptr& reason);
@@ -99,6 +106,7 @@ class SampleBatcher {
   std::deque<std::shared_ptr<SampleRequest>> waiting_;
   std::deque<Active> active_;                   // oldest first
   const FrozenNetwork* last_served_ = nullptr;  // networks take turns
+  DevicePace pace_;
 };
 
 }  // namespace ddpm

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "kernels/cpu/norm_kernels.h"
+#include "kernels/group_norm_device.h"
 
 namespace ddpm {
 namespace {
@@ -344,11 +345,12 @@ Statistics statistics_in(const at::Tensor& tensor) {
 std::pair<at::Tensor, at::Tensor> run_forward(const at::Tensor& x, const at::Tensor& skip, const at::Tensor& shift,
                                               const at::Tensor& weight, const at::Tensor& bias, int64_t groups,
                                               double epsilon, bool silu) {
+  const at::Tensor moved = shift.defined() && shift.stride(1) != 1 ? shift.contiguous() : shift;
+  if (x.is_cuda()) return group_norm_on_device(x, skip, moved, weight, bias, groups, epsilon, silu);
   const Shape shape = shape_of(x, skip, groups);
   at::Tensor y =
       at::empty({x.size(0), shape.all_channels(), x.size(2), x.size(3)}, x.options(), at::MemoryFormat::ChannelsLast);
   at::Tensor statistics = at::empty({Statistics::kRows, shape.images, shape.all_channels()}, at::kFloat);
-  const at::Tensor moved = shift.defined() && shift.stride(1) != 1 ? shift.contiguous() : shift;
   with_type(x, [&](auto type) {
     using T = decltype(type);
     forward<T>(shape, {map_of<const T>(x), map_of<const T>(skip)},
@@ -379,9 +381,15 @@ class FusedGroupNorm : public torch::autograd::Function<FusedGroupNorm> {
                                                  torch::autograd::variable_list upstream) {
     const auto saved = context->get_saved_variables();
     const at::Tensor &x = saved[0], &skip = saved[1], &weight = saved[2], &statistics = saved[3];
-    const Shape shape = shape_of(x, skip, context->saved_data["groups"].toInt());
+    const int64_t groups = context->saved_data["groups"].toInt();
     const bool silu = context->saved_data["silu"].toBool();
     const at::Tensor dy = channels_last(upstream[0].to(x.scalar_type()));
+    if (x.is_cuda()) {
+      const NormGradients made = group_norm_gradient_on_device(x, skip, context->saved_data["shift"].toBool(), weight,
+                                                               statistics, dy, groups, silu);
+      return {made.x, made.skip, made.shift, made.weight, made.bias, {}, {}, {}};
+    }
+    const Shape shape = shape_of(x, skip, groups);
     const at::Tensor dx = at::empty_like(x), d_skip = skip.defined() ? at::empty_like(skip) : at::Tensor();
     const at::Tensor d_weight = at::empty_like(weight), d_bias = at::empty_like(weight);
     at::Tensor d_shift;

@@ -30,6 +30,27 @@ const Operators& operators() {
   return found;
 }
 
+// On a CUDA device.
+PackedConvolutions::Weights for_cudnn(const PackedConvolutions::Weights& plain, at::ScalarType type) {
+  return {plain.weight.to(type).contiguous(at::MemoryFormat::ChannelsLast),
+          plain.bias.defined() ? plain.bias.to(type) : plain.bias};
+}
+
+at::Tensor convolve_by_cudnn(const at::Tensor& x, const PackedConvolutions::Weights& packed, int64_t stride,
+                             int64_t padding, const at::Tensor& added) {
+  const bool of_one_pixel = packed.weight.size(2) == 1 && packed.weight.size(3) == 1 && stride == 1 && padding == 0;
+  if (!of_one_pixel) {
+    at::Tensor y = at::conv2d(x, packed.weight, packed.bias, stride, padding);
+    return added.defined() ? y.add_(added) : y;
+  }
+  // A product of matrices then: [B, C, H, W], channels-last, is [B H W, C] in memory.
+  const auto as_rows = [](const at::Tensor& map) { return map.permute({0, 2, 3, 1}).reshape({-1, map.size(1)}); };
+  const at::Tensor weight = packed.weight.view({packed.weight.size(0), packed.weight.size(1)}).t();
+  at::Tensor y = packed.bias.defined() ? at::addmm(packed.bias, as_rows(x), weight) : at::mm(as_rows(x), weight);
+  if (added.defined()) y.add_(as_rows(added));
+  return y.view({x.size(0), x.size(2), x.size(3), y.size(1)}).permute({0, 3, 1, 2});
+}
+
 }  // namespace
 
 bool PackedConvolutions::available(at::ScalarType type) {
@@ -46,12 +67,17 @@ at::Tensor PackedConvolutions::operator()(const at::Tensor& x, const void* owner
   auto found = packed_.find({owner, part});
   if (found == packed_.end()) {
     const Weights plain = weights();
+    if (x.is_cuda()) {
+      found = packed_.emplace(std::pair{owner, part}, for_cudnn(plain, type_)).first;
+      return convolve_by_cudnn(x, found->second, stride, padding, added);
+    }
     std::vector<c10::IValue> stack{plain.weight.to(type_).contiguous(), paddings, strides, dilations, int64_t{1},
                                    c10::IValue(x.sizes().vec())};
     operators().pack->callBoxed(stack);
     found = packed_.emplace(std::pair{owner, part}, Weights{stack.at(0).toTensor(), plain.bias}).first;
   }
   const Weights& packed = found->second;
+  if (x.is_cuda()) return convolve_by_cudnn(x, packed, stride, padding, added);
   const c10::IValue bias = packed.bias.defined() ? c10::IValue(packed.bias.to(type_)) : c10::IValue();
   std::vector<c10::IValue> stack;
   if (added.defined()) {

@@ -10,9 +10,10 @@
 
 namespace ddpm {
 
-// The convolutions of a network that only predicts, on the CPU: their weights are brought into the layout that oneDNN's
-// kernels read once, at their first use, instead of in every call, and what is to be added to a result is added as it
-// is written. Feature maps are channels-last, of the type that it was made for.
+// The convolutions of a network that only predicts: their weights are brought into the type and layout that the kernels
+// of oneDNN, or on a CUDA device of cuDNN, read once, at their first use, instead of in every call, and what is to be
+// added to a result is added as it is written where they can. Feature maps are channels-last, of the type that it was
+// made for.
 class PackedConvolutions {
  public:
   // Weight [out, in, k, k] and bias [out], which may be undefined.
@@ -23,7 +24,7 @@ class PackedConvolutions {
 
   explicit PackedConvolutions(at::ScalarType type) : type_(type) {}
 
-  // Whether this LibTorch has what it takes on this processor for this type.
+  // Whether this LibTorch has what it takes on this processor for this type. On a CUDA device there is always a way.
   static bool available(at::ScalarType type);
 
   at::ScalarType type() const { return type_; }

@@ -24,7 +24,7 @@ struct RandomStream {
   uint32_t a;  // what the purpose says: the optimizer update, the image, the parameter, the epoch
   uint32_t b;  // and its second coordinate: the image within the update, the sampler's step
 
-  RandomStream(uint64_t seed_, Purpose purpose_, uint64_t a_, uint64_t b_ = 0, uint32_t layer = 0)
+  constexpr RandomStream(uint64_t seed_, Purpose purpose_, uint64_t a_, uint64_t b_ = 0, uint32_t layer = 0)
       : seed(seed_),
         purpose(static_cast<uint32_t>(purpose_) + layer),
         a(static_cast<uint32_t>(a_)),
@@ -36,8 +36,8 @@ struct Random4 {
 };
 
 // Philox4x32-10 (Salmon, Moraes, Dror, Shaw 2011, "Parallel random numbers: as easy as 1, 2, 3"): four 32-bit numbers
-// from block `block` of a stream.
-inline Random4 philox4x32(const RandomStream& stream, uint32_t block) {
+// from block `block` of a stream. What is constexpr here is called on a device too.
+constexpr Random4 philox4x32(const RandomStream& stream, uint32_t block) {
   uint32_t c0 = block, c1 = stream.a, c2 = stream.b, c3 = stream.purpose;
   uint32_t k0 = static_cast<uint32_t>(stream.seed), k1 = static_cast<uint32_t>(stream.seed >> 32);
   for (int round = 0; round < 10; ++round) {
@@ -56,7 +56,7 @@ inline Random4 philox4x32(const RandomStream& stream, uint32_t block) {
 }
 
 // An integer in [0, bound), from block `block` of the stream; the bias of the multiply-shift is below bound / 2^32.
-inline uint32_t uniform_below(const RandomStream& stream, uint32_t block, uint32_t bound) {
+constexpr uint32_t uniform_below(const RandomStream& stream, uint32_t block, uint32_t bound) {
   return static_cast<uint32_t>((uint64_t{philox4x32(stream, block).v[0]} * bound) >> 32);
 }
 

@@ -49,13 +49,14 @@ at::Tensor ResidualBlock::operator()(const at::Tensor& x, const at::Tensor& skip
 
 namespace {
 
-// softmax(q kT / sqrt(d)) v  for q, k, v [B, heads, N, d]
-at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v) {
+// softmax(q kT / sqrt(d)) v  for q, k, v [B, heads, N, d]; `trains`: a way back may follow
+at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v, bool trains) {
   // LibTorch's flash attention has its products made by a library that has no bfloat16 of its own on every processor;
   // where the scores are small, it is faster to write them down.
   constexpr int64_t kMostScores = 1 << 20;  // of an image
-  if (fast_paths() && q.is_cpu() && q.scalar_type() == at::kBFloat16 &&
-      q.size(1) * q.size(2) * k.size(2) <= kMostScores) {
+  // On a CUDA device its way back adds up in no fixed order, and no training could be repeated exactly.
+  const bool write_down = q.is_cpu() ? q.scalar_type() == at::kBFloat16 : trains;
+  if (fast_paths() && write_down && q.size(1) * q.size(2) * k.size(2) <= kMostScores) {
     const at::Tensor scores = at::matmul(q, k.transpose(2, 3)) * (1 / std::sqrt(static_cast<double>(q.size(3))));
     return at::matmul(at::softmax(scores, -1), v);
   }
@@ -93,7 +94,7 @@ at::Tensor SelfAttention::operator()(const at::Tensor& x, const ForwardContext& 
                                .permute({0, 2, 3, 1})
                                .view({batch, height * width, 3, heads, channels / heads})
                                .permute({2, 0, 3, 1, 4});  // [3, B, heads, HW, C / heads]
-    const at::Tensor h = attention(qkv[0], qkv[1], qkv[2]);
+    const at::Tensor h = attention(qkv[0], qkv[1], qkv[2], /*trains=*/false);
     const at::Tensor map = merge(h).view({batch, height, width, channels}).permute({0, 3, 1, 2});
     const auto out = [&] { return PackedConvolutions::Weights{as_convolution(to_out.weight), to_out.bias}; };
     return convolve(map, this, 1, out, 1, 0, x);
@@ -103,7 +104,7 @@ at::Tensor SelfAttention::operator()(const at::Tensor& x, const ForwardContext& 
       fast_paths() ? group_norm(x, {}, {}, /*silu=*/false).flatten(2) : group_norm(x.flatten(2));
   const at::Tensor tokens = normalized.transpose(1, 2);  // [B, HW, C]
   // softmax(q kT / sqrt(C / heads)) v
-  at::Tensor h = attention(split(to_q(tokens)), split(to_k(tokens)), split(to_v(tokens)));
+  at::Tensor h = attention(split(to_q(tokens)), split(to_k(tokens)), split(to_v(tokens)), /*trains=*/true);
   h = to_out(merge(h));  // [B, HW, C]
   return h.transpose(1, 2).view({batch, channels, height, width}) + x;
 }
@@ -120,7 +121,7 @@ Upsample::Upsample(ParameterSource& source, const std::string& name, int64_t cha
     : conv(source, name + ".conv", channels, channels, 3) {}
 
 at::Tensor Upsample::operator()(const at::Tensor& x, const ForwardContext& context) const {
-  if (context.convolutions != nullptr && context.convolutions->calls == nullptr) {
+  if (context.convolutions != nullptr && context.convolutions->calls == nullptr && x.is_cpu()) {
     const auto weights = [this] {
       return PackedConvolutions::Weights{upsampling_weight(conv.weight), conv.bias.repeat({4})};
     };

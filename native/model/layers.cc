@@ -3,6 +3,7 @@
 #include <ATen/Parallel.h>
 
 #include "error.h"
+#include "kernels/dropout_device.h"
 #include "kernels/fast_paths.h"
 #include "kernels/group_norm.h"
 #include "kernels/philox.h"
@@ -64,7 +65,7 @@ at::Tensor GroupNorm::operator()(const at::Tensor& x) const { return at::group_n
 
 at::Tensor GroupNorm::operator()(const at::Tensor& x, const at::Tensor& skip, const at::Tensor& shift,
                                  bool silu) const {
-  if (fast_paths() && x.is_cpu()) {
+  if (fast_paths()) {
     return fused_group_norm(x, skip, shift.defined() ? shift.to(at::kFloat) : shift, weight, bias, groups, epsilon,
                             silu);
   }
@@ -76,6 +77,7 @@ at::Tensor GroupNorm::operator()(const at::Tensor& x, const at::Tensor& skip, co
 
 at::Tensor dropout(const at::Tensor& x, double probability, uint32_t layer, const DropoutKey& key) {
   if (probability <= 0) return x;
+  if (key.on_device.defined()) return dropout_on_device(x, probability, layer, key.seed, key.on_device);
   const int64_t images = x.size(0);
   const int64_t elements = x.numel() / std::max<int64_t>(images, 1);
   // [B, C, H, W] on the CPU; channels last whatever x is, since x's layout may change with the batch size.

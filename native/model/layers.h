@@ -17,6 +17,8 @@ struct DropoutKey {
   uint64_t seed = 0;
   uint64_t update = 0;
   uint64_t first_image = 0;
+  // Update and first image once more as a cuda::PassKey on the device, which is what counts there; else undefined.
+  at::Tensor on_device;
 };
 
 // What a forward pass is given besides its input.

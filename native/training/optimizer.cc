@@ -16,6 +16,9 @@ namespace {
 // Half of the largest float32, so that the difference of two weights is finite too.
 constexpr double kLargest = std::numeric_limits<float>::max() / 2;
 
+// The second moment holds squares.
+const double kLargestNorm = std::sqrt(kLargest);
+
 }  // namespace
 
 Adam::Adam(const OptimizerConfig& config, ParameterSet exp_avg, ParameterSet exp_avg_sq, int64_t updates)
@@ -31,13 +34,31 @@ double Adam::learning_rate() const {
 // most rate |m| / epsilon. That bounds the weights without looking at them; they are looked at when the bound runs out,
 // which at any sensible learning rate is never.
 bool Adam::stays_finite(const ParameterSet& weights, double norm) {
-  if (norm > std::sqrt(kLargest)) return false;  // the second moment holds the squares
-  const auto fits = [](const Bounds& bounds) { return bounds.weight < kLargest && bounds.exp_avg < kLargest; };
-  if (!bounded_ || !fits(after_update(bounds_, norm))) {
+  if (norm > kLargestNorm) return false;
+  if (!bounded_ || !fits(norm)) {
     bounds_ = measured(weights);
     bounded_ = true;
   }
-  return fits(after_update(bounds_, norm));
+  return fits(norm);
+}
+
+bool Adam::fits(double norm) const {
+  const Bounds bounds = after_update(bounds_, norm);
+  return bounds.weight < kLargest && bounds.exp_avg < kLargest;
+}
+
+double Adam::largest_norm(const ParameterSet& weights) {
+  if (!bounded_) {
+    bounds_ = measured(weights);
+    bounded_ = true;
+  }
+  if (fits(kLargestNorm)) return kLargestNorm;
+  double fitting = -150, too_large = std::log2(kLargestNorm);  // powers of two
+  for (int i = 0; i < 32; ++i) {
+    const double middle = (fitting + too_large) / 2;
+    (fits(std::exp2(middle)) ? fitting : too_large) = middle;
+  }
+  return fits(std::exp2(fitting)) ? std::exp2(fitting) : -1;
 }
 
 Adam::Bounds Adam::measured(const ParameterSet& weights) const {
@@ -96,6 +117,24 @@ void Adam::update_in_one_pass(ParameterSet& weights, ParameterSet& gradient, dou
     kernel(step, (end - begin) * kPiece, data(weights) + at, data(gradient) + at, data(exp_avg_) + at,
            data(exp_avg_sq_) + at, data(average) + at);
   });
+}
+
+cuda::AdamStep Adam::device_step(double average_weight) const {
+  const double rate = learning_rate();
+  const auto count = static_cast<double>(updates_ + 1);
+  return {static_cast<float>(rate),
+          static_cast<float>(config_.beta1),
+          static_cast<float>(config_.beta2),
+          static_cast<float>(config_.epsilon),
+          static_cast<float>(config_.weight_decay),
+          static_cast<float>(rate / (1 - std::pow(config_.beta1, count))),
+          static_cast<float>(std::sqrt(1 - std::pow(config_.beta2, count))),
+          static_cast<float>(average_weight)};
+}
+
+void Adam::updated_on_device(double norm) {
+  bounds_ = after_update(bounds_, norm);
+  ++updates_;
 }
 
 double global_norm(const ParameterSet& gradient) {

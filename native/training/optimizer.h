@@ -4,6 +4,7 @@
 
 #include <cstdint>
 
+#include "kernels/cuda/optimizer.h"
 #include "model/parameters.h"
 
 namespace ddpm {
@@ -32,6 +33,14 @@ class Adam {
   // average <- average + share (weights - average). Only after stays_finite() has said that it may be made.
   void update(ParameterSet& weights, ParameterSet& gradient, double norm, ParameterSet& average, double share);
 
+  // The same in two halves for a CUDA device, which makes the update before anything is known of it here: the largest
+  // norm that stays_finite() now allows, or nearly so, and less than 0 for none; what the device computes with; and
+  // that it has done so.
+  double largest_norm(const ParameterSet& weights);
+  cuda::AdamStep device_step(double average_weight) const;
+  void updated_on_device(double norm);
+
+  double gradient_clip() const { return config_.gradient_clip; }
   int64_t updates() const { return updates_; }
   const ParameterSet& exp_avg() const { return exp_avg_; }        // first moment
   const ParameterSet& exp_avg_sq() const { return exp_avg_sq_; }  // second moment
@@ -47,6 +56,7 @@ class Adam {
   // The same on the CPU, in one pass over all arrays.
   void update_in_one_pass(ParameterSet& weights, ParameterSet& gradient, double scale, double rate,
                           ParameterSet& average, double share);
+  bool fits(double norm) const;  // an update by a gradient of this norm, as far as bounds_ tells
 
   OptimizerConfig config_;
   int64_t updates_ = 0;

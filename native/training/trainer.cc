@@ -4,6 +4,8 @@
 #include <utility>
 
 #include "diffusion/losses.h"
+#include "error.h"
+#include "kernels/fast_paths.h"
 
 namespace ddpm {
 namespace {
@@ -44,30 +46,36 @@ Trainer::Trainer(const TrainingConfig& config, TrainingState state)
       gradient_(ParameterSet::zeros_like(state_.raw)),
       network_(trainable_network(config.unet, state_.raw, gradient_)),
       adam_(config.optimizer, state_.exp_avg, state_.exp_avg_sq, state_.counters.updates),
-      average_(config.ema) {}
+      average_(config.ema) {
+  const at::Device device = state_.raw.flat().device();
+  if (fast_paths() && device.is_cuda()) device_ = std::make_unique<DeviceUpdates>(device);
+}
 
 double Trainer::accumulate(int64_t first, int64_t count, const Passes& passes, uint64_t step,
                            const BatchFunction& batch, const std::atomic<bool>& cancelled) {
-  const at::Device device = state_.raw.flat().device();
-  const Batch drawn = batch(first, count);
-  const at::Tensor x_0 = drawn.x_0.to(device), eps = drawn.eps.to(device);
-  const at::Tensor labels = drawn.labels.defined() ? drawn.labels.to(device) : drawn.labels;
-  const DropoutKey dropout{config_.seed, step, static_cast<uint64_t>(first)};
-  const ForwardContext context{config_.unet.dropout > 0 ? &dropout : nullptr, &cancelled, passes.recompute};
+  const PassInputs inputs =
+      pass_inputs(batch(first, count), first, step, config_.seed, diffusion_, state_.raw.flat().device());
+  return forward_and_backward(inputs, first, passes, step, {}, &cancelled).item<double>();
+}
+
+at::Tensor Trainer::forward_and_backward(const PassInputs& inputs, int64_t first, const Passes& passes, uint64_t step,
+                                         const at::Tensor& key, const std::atomic<bool>* cancelled) {
+  const DropoutKey dropout{config_.seed, step, static_cast<uint64_t>(first), key};
+  const ForwardContext context{config_.unet.dropout > 0 ? &dropout : nullptr, cancelled, passes.recompute};
 
   at::AutoGradMode with_gradients(true);
   at::Tensor loss;
   {
-    PrecisionScope scope(config_.precision, device);
-    const at::Tensor x_t = diffusion_.add_noise(x_0, drawn.t, eps);
-    const at::Tensor predicted = network_(x_t, at::tensor(drawn.t, at::kLong).to(device), labels, context);
-    loss = simple_loss(predicted, eps).sum() / static_cast<double>(passes.images);  // Algorithm 1, line 5
+    PrecisionScope scope(config_.precision, inputs.x_t.device());
+    const at::Tensor predicted = network_(inputs.x_t, inputs.t, inputs.labels, context);
+    loss = simple_loss(predicted, inputs.eps).sum() / static_cast<double>(passes.images);  // Algorithm 1, line 5
   }
   loss.backward();
-  return loss.item<double>();
+  return loss.detach();
 }
 
 StepResult Trainer::update(const Passes& passes, const BatchFunction& batch, const std::atomic<bool>& cancelled) {
+  if (device_) return update_on_device(passes, batch, cancelled);
   TrainingCounters& counters = state_.counters;
   const int64_t images_a_pass = passes.images / passes.accumulation;
   gradient_.flat().zero_();
@@ -87,6 +95,48 @@ StepResult Trainer::update(const Passes& passes, const BatchFunction& batch, con
     at::NoGradGuard no_gradients;
     adam_.update(state_.raw, gradient_, result.gradient_norm, state_.ema, 1 - average_.decay(counters.updates));
     counters.updates = adam_.updates();
+  }
+  ++counters.step;
+  counters.images_seen += passes.images;
+  return result;
+}
+
+StepResult Trainer::update_on_device(const Passes& passes, const BatchFunction& batch,
+                                     const std::atomic<bool>& cancelled) {
+  TrainingCounters& counters = state_.counters;
+  const auto step = static_cast<uint64_t>(counters.step);
+  const int64_t images_a_pass = passes.images / passes.accumulation;
+  gradient_.flat().zero_();
+  device_->begin();
+  for (int64_t first = 0; first < passes.images; first += images_a_pass) {
+    if (cancelled) throw Cancelled();
+    const Batch drawn = batch(first, images_a_pass);
+    const PassInputs inputs = pass_inputs(drawn, first, step, config_.seed, diffusion_, state_.raw.flat().device());
+    device_->pass(
+        inputs, step, first, passes.images, passes.recompute,
+        [&](const PassInputs& from, const at::Tensor& key, const std::atomic<bool>* flag) {
+          return forward_and_backward(from, first, passes, step, key, flag);
+        },
+        cancelled);
+  }
+  StepResult result;
+  result.learning_rate = adam_.learning_rate();
+  const cuda::UpdateReport report = device_->finish(state_, gradient_, adam_, average_);
+  result.loss = report.loss;
+  result.gradient_norm = report.gradient_norm;
+  switch (report.verdict) {
+    case cuda::Verdict::kMade:
+      counters.updates = adam_.updates();
+      break;
+    case cuda::Verdict::kLossNotFinite:
+      result.non_finite = NonFinite::kLoss;
+      break;
+    case cuda::Verdict::kGradientNotFinite:
+      result.non_finite = NonFinite::kGradient;
+      break;
+    case cuda::Verdict::kTooLarge:
+      result.non_finite = NonFinite::kUpdate;
+      break;
   }
   ++counters.step;
   counters.images_seen += passes.images;

@@ -10,6 +10,8 @@
 #include "model/precision.h"
 #include "model/unet.h"
 #include "training/batch.h"
+#include "training/device_inputs.h"
+#include "training/device_updates.h"
 #include "training/ema.h"
 #include "training/optimizer.h"
 #include "training/training_state.h"
@@ -84,6 +86,12 @@ class Trainer {
   double accumulate(int64_t first, int64_t count, const Passes& passes, uint64_t step, const BatchFunction& batch,
                     const std::atomic<bool>& cancelled);
 
+  // The same for inputs that are on the device; the loss stays there. `key` as in DropoutKey.
+  at::Tensor forward_and_backward(const PassInputs& inputs, int64_t first, const Passes& passes, uint64_t step,
+                                  const at::Tensor& key, const std::atomic<bool>* cancelled);
+  // update() on the device, where device_ is.
+  StepResult update_on_device(const Passes& passes, const BatchFunction& batch, const std::atomic<bool>& cancelled);
+
   TrainingConfig config_;
   GaussianDiffusion diffusion_;
   TrainingState state_;
@@ -91,6 +99,7 @@ class Trainer {
   UNet network_;  // bound to the raw weights, its gradients to gradient_
   Adam adam_;
   Ema average_;
+  std::unique_ptr<DeviceUpdates> device_;  // null where there is no such path
 };
 
 }  // namespace ddpm

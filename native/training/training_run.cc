@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "kernels/fast_paths.h"
 #include "training/non_finite.h"
 
 namespace ddpm {
@@ -16,15 +17,30 @@ double seconds_since(std::chrono::steady_clock::time_point start) {
 
 }  // namespace
 
-TrainingRun::TrainingRun(TrainOptions options, uint64_t seed, int64_t timesteps, ProgressFunction progress)
+TrainingRun::TrainingRun(TrainOptions options, uint64_t seed, int64_t timesteps, at::Device device,
+                         ProgressFunction progress)
     : options_(std::move(options)),
-      batches_(options_.images, options_.labels, {seed, timesteps, options_.horizontal_flip}),
+      batches_(BatchSource(options_.images, options_.labels,
+                           {seed, timesteps, options_.horizontal_flip, fast_paths() && device.is_cuda()})),
+      batches_ahead_(fast_paths() && device.is_cuda()),
       progress_(std::move(progress)) {}
 
 void TrainingRun::step(Trainer& trainer, const std::atomic<bool>& cancelled) {
-  const auto batch = [this, update = static_cast<uint64_t>(trainer.step()), images_seen = trainer.images_seen()](
-                         int64_t first, int64_t count) { return batches_.batch(update, images_seen, first, count); };
   const int64_t images = options_.batch_size * options_.gradient_accumulation;
+  const auto batch = [this, images, update = static_cast<uint64_t>(trainer.step()),
+                      images_seen = trainer.images_seen()](int64_t first, int64_t count) {
+    Batch taken = batches_.take({update, images_seen, first, count});
+    // The next pass, of this update or the one that follows. On the CPU its cores have no time to spare for it.
+    if (batches_ahead_) {
+      const bool last = first + count >= images;
+      if (!last) {
+        batches_.expect({update, images_seen, first + count, count});
+      } else if (static_cast<int64_t>(update) + 1 < options_.steps) {
+        batches_.expect({update + 1, images_seen + images, 0, count});
+      }
+    }
+    return taken;
+  };
   const StepResult result =
       trainer.update({images, options_.gradient_accumulation, options_.recompute}, batch, cancelled);
 

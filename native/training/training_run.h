@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "training/batch.h"
+#include "training/batches_ahead.h"
 #include "training/trainer.h"
 
 namespace ddpm {
@@ -50,7 +51,7 @@ class TrainingRun {
  public:
   using ProgressFunction = std::function<void(const TrainProgress&)>;  // may be empty
 
-  TrainingRun(TrainOptions options, uint64_t seed, int64_t timesteps, ProgressFunction progress);
+  TrainingRun(TrainOptions options, uint64_t seed, int64_t timesteps, at::Device device, ProgressFunction progress);
 
   bool finished(int64_t step) const { return step >= options_.steps; }
   // Whether a checkpoint is to be made of this step.
@@ -67,7 +68,8 @@ class TrainingRun {
   void report(Trainer& trainer, const StepResult& result);
 
   TrainOptions options_;
-  BatchSource batches_;
+  BatchesAhead batches_;
+  bool batches_ahead_;
   ProgressFunction progress_;
   Clock::time_point started_ = Clock::now();
   double loss_ = std::numeric_limits<double>::quiet_NaN();  // as last reported

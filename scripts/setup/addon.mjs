@@ -23,7 +23,7 @@ import { chooseVariant } from './variant.mjs';
 export async function buildAddon({ variant: flag, debug = false, werror = false, sanitize = false } = {}) {
   const { env } = process;
   const { variant, asked } = await chooseVariant({ flag, env });
-  await requireBuildTools(env);
+  await requireBuildTools(env, variant);
   const libtorch = await locateLibtorch({ variant, asked, env, say });
   const file = await compile({
     root: packageRoot,

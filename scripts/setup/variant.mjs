@@ -1,7 +1,7 @@
 /** Whether to build for the CPU alone, or for CUDA too. */
 
 import { existsSync } from 'node:fs';
-import { execute } from './command.mjs';
+import { execute, which } from './command.mjs';
 import { SetupError } from './report.mjs';
 
 /** @typedef {'cpu' | 'cuda'} Variant */
@@ -31,12 +31,23 @@ export async function chooseVariant({ flag, env, exists = existsSync }) {
   const source = flag === undefined ? 'DDPM_VARIANT' : '--variant';
   const value = flag ?? env.DDPM_VARIANT;
   if (value === undefined || (value === '' && flag === undefined)) {
-    return { variant: (await hasNvidiaDriver(env, exists)) ? 'cuda' : 'cpu', asked: false };
+    // Without nvcc the kernels cannot be compiled, and the CPU serves too.
+    const suits = hasNvcc(env) && (await hasNvidiaDriver(env, exists));
+    return { variant: suits ? 'cuda' : 'cpu', asked: false };
   }
   if (!variants.includes(value)) {
     throw new SetupError(`${source}: expected ${variants.map((name) => `'${name}'`).join(' or ')}, got '${value}'`);
   }
   return { variant: /** @type {Variant} */ (value), asked: true };
+}
+
+/**
+ * Whether CMake will find NVIDIA's compiler.
+ *
+ * @param {NodeJS.ProcessEnv} env
+ */
+export function hasNvcc(env) {
+  return which(env.CUDACXX || 'nvcc', env) !== undefined;
 }
 
 /**

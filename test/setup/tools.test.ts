@@ -36,6 +36,17 @@ test.each([[{ cmake, 'g++': '', ninja: '' }], [{ cmake: 'cmake version 4.0.0', '
   },
 );
 
+test('for CUDA, nvcc too', async () => {
+  const found = { cmake, 'g++': '', ninja: '' };
+  const need = (env: NodeJS.ProcessEnv) =>
+    evaluate<{ error: string } | null>('setup/tools.mjs', `module.requireBuildTools(process.env, 'cuda')`, env);
+  expect((await need({ PATH: programs(found) }))?.error).toMatch(
+    /NVIDIA's nvcc for CUDA, and it is neither on PATH nor named in CUDACXX; install it with .* or set DDPM_VARIANT=cpu, then/,
+  );
+  expect(await need({ PATH: programs({ ...found, nvcc: '' }) })).toBeNull();
+  expect(await need({ PATH: programs(found), CUDACXX: join(programs({ nvcc: '' }), 'nvcc') })).toBeNull();
+});
+
 describe('the variant', () => {
   const choose = (options: string, env: NodeJS.ProcessEnv = {}) =>
     evaluate('setup/variant.mjs', `module.chooseVariant({ env: process.env, exists: () => false, ${options} })`, env);
@@ -45,13 +56,14 @@ describe('the variant', () => {
     expect(await choose(`flag: 'cpu'`, { DDPM_VARIANT: 'cuda' })).toEqual({ variant: 'cpu', asked: true });
   });
 
-  test('is cuda where there is an NVIDIA driver, else cpu', async () => {
+  test('is cuda where there are an NVIDIA driver and nvcc, else cpu', async () => {
     expect(await choose('')).toEqual({ variant: 'cpu', asked: false });
     const driver = `exists: (file) => file === '/proc/driver/nvidia/version'`;
-    expect(await choose(driver)).toEqual({ variant: 'cuda', asked: false });
-    const withGpu = { PATH: programs({ 'nvidia-smi': 'GPU 0: NVIDIA H100 (UUID: GPU-1)' }) };
+    expect(await choose(driver)).toEqual({ variant: 'cpu', asked: false });
+    expect(await choose(driver, { PATH: programs({ nvcc: '' }) })).toEqual({ variant: 'cuda', asked: false });
+    const withGpu = { PATH: programs({ 'nvidia-smi': 'GPU 0: NVIDIA H100 (UUID: GPU-1)', nvcc: '' }) };
     expect(await choose('', withGpu)).toEqual({ variant: 'cuda', asked: false });
-    const withoutGpu = { PATH: programs({ 'nvidia-smi': 'No devices were found' }), DDPM_VARIANT: '' };
+    const withoutGpu = { PATH: programs({ 'nvidia-smi': 'No devices were found', nvcc: '' }), DDPM_VARIANT: '' };
     expect(await choose('', withoutGpu)).toEqual({ variant: 'cpu', asked: false });
   });
 

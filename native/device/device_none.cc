@@ -1,0 +1,42 @@
+// For builds without CUDA, in which no tensor is on a CUDA device.
+#include "device/device.h"
+#include "error.h"
+
+namespace ddpm {
+namespace {
+
+[[noreturn]] void absent() { throw Error("ERR_NATIVE", "this build is one without CUDA"); }
+
+}  // namespace
+
+struct DeviceScope::Cuda {};
+
+DeviceScope::DeviceScope(at::Device device) {
+  if (!device.is_cpu()) absent();
+}
+
+DeviceScope::~DeviceScope() = default;
+
+cuda::Stream stream_of(const at::Tensor&) { absent(); }
+
+void wait_for(at::Device) { absent(); }
+
+struct DevicePace::Cuda {};
+
+DevicePace::DevicePace() = default;
+
+DevicePace::~DevicePace() = default;
+
+void DevicePace::step(at::Device) {}
+
+struct DeviceGraph::Cuda {};
+
+DeviceGraph::DeviceGraph(std::unique_ptr<Cuda> cuda) : cuda_(std::move(cuda)) {}
+
+std::unique_ptr<DeviceGraph> DeviceGraph::capture(at::Device, const std::function<void()>&) { return nullptr; }
+
+DeviceGraph::~DeviceGraph() = default;
+
+void DeviceGraph::launch() { absent(); }
+
+}  // namespace ddpm
