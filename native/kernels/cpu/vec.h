@@ -1,8 +1,10 @@
 #pragma once
 
-#include <cmath>
 #include <cstdint>
 #include <cstring>
+#if !defined(__GNUC__)
+#include <cmath>
+#endif
 
 // Vectors of float32 for kernels that are compiled once for each instruction set (see CMakeLists.txt). This file and
 // what includes it must stay clear of every other header with inline functions: the linker keeps one copy of each,
@@ -54,7 +56,7 @@ inline Vec sqrt(Vec v) {
   // One at a time in the source, and one instruction in what the compiler makes of it.
   float values[kWidth];
   store(values, v);
-  for (int i = 0; i < kWidth; ++i) values[i] = std::sqrt(values[i]);
+  for (int i = 0; i < kWidth; ++i) values[i] = __builtin_sqrtf(values[i]);
   return load(values);
 }
 
