@@ -9,7 +9,7 @@ import { largest, largestDifference, normals, relativeToLargest, sameBits } from
 
 const channels = 4;
 const weight = normals(channels, 1).map((value) => 1 + 0.3 * value);
-const bias = normals(channels, 2).map((value) => 0.3 * value);
+const usualBias = normals(channels, 2).map((value) => 0.3 * value);
 const gain = Float32Array.of(0.5, -1, 2, 1);
 const tap = normals(channels, 4);
 
@@ -19,6 +19,8 @@ interface Network {
   groups: number;
   /** Added to each channel. */
   base?: number;
+  /** The normalization's bias. */
+  bias?: ArrayLike<number>;
   precision?: DdpmConfig['precision'];
 }
 
@@ -26,7 +28,14 @@ interface Network {
  * A network that is one normalization: its first convolution gives a channel `gain` times the image plus `base`, its
  * blocks hand that on, and the last convolution adds the channels up, weighed by `tap`.
  */
-function normalization({ height, width, groups, base = 0, precision = 'float32' }: Network): Promise<Ddpm> {
+function normalization({
+  height,
+  width,
+  groups,
+  base = 0,
+  bias = usualBias,
+  precision = 'float32',
+}: Network): Promise<Ddpm> {
   const config: DdpmConfig = {
     image: { height, width, channels: 1 },
     unet: {
@@ -87,7 +96,7 @@ function formula(
     }
   }
   const sigmoid = (v: number) => 1 / (1 + Math.exp(-v));
-  const before = normalized.map((map, c) => map.map((v) => weight[c] * v + bias[c]));
+  const before = normalized.map((map, c) => map.map((v) => weight[c] * v + usualBias[c]));
   const output = Float64Array.from({ length: pixels }, (_, i) =>
     before.reduce((sum, map, c) => sum + tap[c] * map[i] * sigmoid(map[i]), 0),
   );
@@ -185,4 +194,18 @@ describe.each([
     expect(apart[1].some(Number.isFinite)).toBe(false);
     for (const i of [0, 2]) expect(sameBits(apart[i], clean.data.slice(i * pixels, (i + 1) * pixels))).toBe(true);
   });
+});
+
+test('SiLU of what is far below zero is zero, and flat', async () => {
+  await using ddpm = await normalization({
+    height: 8,
+    width: 8,
+    groups: 2,
+    bias: new Float32Array(channels).fill(-1e37),
+  });
+  const { data } = await ddpm.predictNoise(image(64), 0);
+  expect(largest(data)).toBeLessThan(1e-30);
+  await ddpm.trainStep({ x0: image(64), noise: normals(64, 6), t: 0 });
+  const gradient = await valuesOf(ddpm, 'gradient');
+  expect(largest(gradient.get('conv_norm_out.bias') as Float32Array)).toBeLessThan(1e-30);
 });

@@ -60,11 +60,12 @@ inline Vec sqrt(Vec v) {
   return load(values);
 }
 
-// e^x, to 2 units in the last place; beyond the range of float32, its ends.
+// e^x, to 2 units in the last place; infinite where float32 ends, and its smallest normal numbers where they do.
 inline Vec exp(Vec x) {
   const Vec low = broadcast(-87.0f), high = broadcast(88.0f);
+  const auto above = x > high;
   x = x < low ? low : x;
-  x = x > high ? high : x;
+  x = above ? high : x;
   // x = n ln 2 + r: adding 1.5 * 2^23 rounds to an integer, in the lowest bits.
   const Vec shifted = x * 1.44269504f + 12582912.0f;
   const auto n = reinterpret_cast<VecI32>(shifted) << 23;
@@ -77,7 +78,7 @@ inline Vec exp(Vec x) {
   p = p * r + 1.6666665459e-1f;
   p = p * r + 5.0000001201e-1f;
   p = p * r * r + r + 1.0f;
-  return reinterpret_cast<Vec>(reinterpret_cast<VecI32>(p) + n);
+  return above ? broadcast(__builtin_inff()) : reinterpret_cast<Vec>(reinterpret_cast<VecI32>(p) + n);
 }
 
 #else  // one element at a time, which the compiler may put together
