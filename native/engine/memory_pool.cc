@@ -8,6 +8,7 @@
 #include <cstring>
 #include <map>
 #include <mutex>
+#include <new>
 #include <utility>
 #include <vector>
 
@@ -65,7 +66,7 @@ class MemoryPool final : public c10::Allocator {
     if (size >= kSmallest) {
       const std::lock_guard lock(mutex_);
       const auto found = free_.find(size);
-      if (found != free_.end()) {
+      if (found != free_.end() && !found->second.empty()) {
         void* block = found->second.back();
         found->second.pop_back();
         if (found->second.empty()) free_.erase(found);
@@ -108,9 +109,14 @@ void MemoryPool::give_back(void* data) {
     c10::free_cpu(header);
     return;
   }
-  const std::lock_guard lock(all.mutex_);
-  all.free_[header->size].push_back(header);
-  all.unused_ += header->size;
+  const size_t size = header->size;
+  try {
+    const std::lock_guard lock(all.mutex_);
+    all.free_[size].push_back(header);
+    all.unused_ += size;
+  } catch (const std::bad_alloc&) {  // no room for the list: and nobody to tell of it
+    c10::free_cpu(header);
+  }
 }
 
 }  // namespace

@@ -23,6 +23,9 @@ class FrozenNetwork {
       : config_(config), precision_(precision), weights_(std::move(weights)), network_(config_, weights_) {
     prepare();
   }
+  // Packed weights are known by the addresses of their layers.
+  FrozenNetwork(const FrozenNetwork&) = delete;
+  FrozenNetwork& operator=(const FrozenNetwork&) = delete;
 
   // Goes on with a copy of the weights.
   void detach() {

@@ -17,11 +17,13 @@
 namespace ddpm {
 namespace {
 
-// Pixels whose values are added up in float32 before they go into float64.
-constexpr int64_t kPixelsASum = 256;
+// Pixels whose values are added up in float32 before they go into float64. An image is cut in pieces where there are
+// fewer images than threads, but only between two such sums: they are then the same ones however many threads there are
+// and images beside it.
+constexpr int64_t kPixelsASum = 64;
 
-// An image is cut in pieces where there are fewer images than threads, but not into smaller ones than this.
-constexpr int64_t kSmallestPiece = 64;
+// How much larger than the variance the sums may be that it is left over from. Float32 sums are good to some 3e-7.
+constexpr double kMostCancellation = 256;
 
 struct Shape {
   int64_t images, pixels;
@@ -47,9 +49,9 @@ struct Map {
 // What the way back needs of the way there, for each image and channel; contiguous [kRows, B, C].
 struct Statistics {
   enum Row {
-    kScale,  // y = f(kScale x + kShift)
+    kScale,  // y = f(kScale (x - kOrigin) + kShift)
     kShift,
-    kOrigin,  // the sums are taken of x - kOrigin
+    kOrigin,  // near the channel's values: no digits are lost where these are far from zero
     kOffset,  // what is to be added to x - kOrigin for the distance from the group's mean
     kRstd,    // 1 / sqrt(variance + epsilon)
     kRows
@@ -64,7 +66,7 @@ int64_t pieces_an_image(const Shape& shape) {
   const int64_t threads = at::get_num_threads();
   if (shape.images >= threads) return 1;
   return std::clamp<int64_t>((threads + shape.images - 1) / shape.images, 1,
-                             std::max<int64_t>(1, shape.pixels / kSmallestPiece));
+                             std::max<int64_t>(1, shape.pixels / kPixelsASum));
 }
 
 // The pixels of a piece.
@@ -72,7 +74,9 @@ struct Range {
   int64_t begin, end;
 };
 Range range_of(const Shape& shape, int64_t piece, int64_t pieces) {
-  return {shape.pixels * piece / pieces, shape.pixels * (piece + 1) / pieces};
+  const int64_t sums = (shape.pixels + kPixelsASum - 1) / kPixelsASum;
+  const auto begin = [&](int64_t i) { return std::min(shape.pixels, sums * i / pieces * kPixelsASum); };
+  return {begin(piece), begin(piece + 1)};
 }
 
 // For each image: `first` on each of its pieces, `between` once, then `second` on each of its pieces. Arguments: the
@@ -172,7 +176,6 @@ void forward(const Shape& shape, const std::array<Map<const T>, 2>& maps, const 
     int64_t first = 0;
     for (const auto& map : maps) {
       if (map.channels == 0) continue;
-      // Each channel's first value is taken off, so that no digits are lost where a channel is far from zero.
       float* origin = statistics.row(Statistics::kOrigin, image) + first;
       std::vector<float> here(static_cast<size_t>(map.channels));
       std::vector<float> none(static_cast<size_t>(map.channels) * 2);
@@ -188,7 +191,7 @@ void forward(const Shape& shape, const std::array<Map<const T>, 2>& maps, const 
   };
   const auto finish = [&](int64_t image) {
     const float* moved = shift == nullptr ? nullptr : shift + image * shift_pitch;
-    const float* origin = statistics.row(Statistics::kOrigin, image);
+    float* origin = statistics.row(Statistics::kOrigin, image);
     const auto n = static_cast<double>(shape.pixels);
     for (int64_t group = 0; group < shape.groups; ++group) {
       const int64_t begin = group * shape.group_channels(), end = begin + shape.group_channels();
@@ -196,22 +199,26 @@ void forward(const Shape& shape, const std::array<Map<const T>, 2>& maps, const 
       double mean = 0;
       for (int64_t c = begin; c < end; ++c) mean += sums.sum(image, 0, c) + n * start(c);
       mean /= shape.group_values();
-      double variance = 0;
+      double variance = 0, sizes = 0;
       for (int64_t c = begin; c < end; ++c) {
         const double off = start(c) - mean;
-        variance += sums.sum(image, 1, c) + 2 * off * sums.sum(image, 0, c) + n * off * off;
+        const double squares = sums.sum(image, 1, c), mixed = 2 * off * sums.sum(image, 0, c);
+        variance += squares + mixed + n * off * off;
+        sizes += squares + std::abs(mixed);
       }
       variance /= shape.group_values();
-      if (!std::isfinite(variance)) {  // squares beyond float32
+      sizes /= shape.group_values();
+      // Squares beyond float32, or first pixels that are far from all others.
+      if (!std::isfinite(variance) || sizes > kMostCancellation * variance) {
         std::tie(mean, variance) = moments_in_float64(shape, maps, moved, image, begin, end);
+        for (int64_t c = begin; c < end; ++c) origin[c] = static_cast<float>(mean - (moved ? moved[c] : 0.0));
       }
       const double rstd = 1 / std::sqrt(std::max(variance, 0.0) + epsilon);
       for (int64_t c = begin; c < end; ++c) {
-        const double scale = rstd * weight[c];
+        const double scale = rstd * weight[c], offset = start(c) - mean;
         statistics.row(Statistics::kScale, image)[c] = static_cast<float>(scale);
-        statistics.row(Statistics::kShift, image)[c] =
-            static_cast<float>(bias[c] + ((moved ? moved[c] : 0.0) - mean) * scale);
-        statistics.row(Statistics::kOffset, image)[c] = static_cast<float>(start(c) - mean);
+        statistics.row(Statistics::kShift, image)[c] = static_cast<float>(bias[c] + offset * scale);
+        statistics.row(Statistics::kOffset, image)[c] = static_cast<float>(offset);
         statistics.row(Statistics::kRstd, image)[c] = static_cast<float>(rstd);
       }
     }
@@ -221,6 +228,7 @@ void forward(const Shape& shape, const std::array<Map<const T>, 2>& maps, const 
     for (const auto& map : maps) {
       if (map.channels == 0) continue;
       kernels.normalize(map.at(shape, image, range.begin), range.end - range.begin, map.channels,
+                        statistics.row(Statistics::kOrigin, image) + first,
                         statistics.row(Statistics::kScale, image) + first,
                         statistics.row(Statistics::kShift, image) + first, silu,
                         y + (image * shape.pixels + range.begin) * channels + first, channels);
@@ -253,8 +261,8 @@ void backward(const Shape& shape, const std::array<Map<const T>, 2>& maps, const
       if (map.channels == 0) continue;
       sums.collect(image, piece, range, first, map.channels, [&](int64_t pixel, int64_t count, float* g, float* gx) {
         kernels.gradient_moments(map.at(shape, image, pixel), dy + (image * shape.pixels + pixel) * channels + first,
-                                 channels, count, map.channels, row(Statistics::kScale, image, first),
-                                 row(Statistics::kShift, image, first), row(Statistics::kOrigin, image, first), silu, g,
+                                 channels, count, map.channels, row(Statistics::kOrigin, image, first),
+                                 row(Statistics::kScale, image, first), row(Statistics::kShift, image, first), silu, g,
                                  gx);
       });
       first += map.channels;
@@ -287,8 +295,8 @@ void backward(const Shape& shape, const std::array<Map<const T>, 2>& maps, const
       if (map.channels == 0) continue;
       written.collect(image, piece, range, first, map.channels, [&](int64_t pixel, int64_t count, float* sum, float*) {
         kernels.gradient(map.at(shape, image, pixel), dy + (image * shape.pixels + pixel) * channels + first, channels,
-                         count, map.channels, row(Statistics::kScale, image, first),
-                         row(Statistics::kShift, image, first), row(Statistics::kOrigin, image, first), silu,
+                         count, map.channels, row(Statistics::kOrigin, image, first),
+                         row(Statistics::kScale, image, first), row(Statistics::kShift, image, first), silu,
                          coefficient(0, image) + first, coefficient(1, image) + first, coefficient(2, image) + first,
                          gradients[i].at(shape, image, pixel), sum);
       });

@@ -104,6 +104,8 @@ void Adam::update_in_one_pass(ParameterSet& weights, ParameterSet& gradient, dou
   step.gradient_scale = static_cast<float>(scale);
   step.beta1 = static_cast<float>(config_.beta1);
   step.beta2 = static_cast<float>(config_.beta2);
+  step.rest1 = static_cast<float>(1 - config_.beta1);
+  step.rest2 = static_cast<float>(1 - config_.beta2);
   step.step_size = static_cast<float>(rate / (1 - std::pow(config_.beta1, n)));
   step.root_scale = static_cast<float>(1 / std::sqrt(1 - std::pow(config_.beta2, n)));
   step.epsilon = static_cast<float>(config_.epsilon);

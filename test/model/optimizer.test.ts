@@ -51,6 +51,23 @@ describe('Adam', () => {
     },
   );
 
+  test.each([0.9, 0.999, 0.99999])('a first update is as long as the learning rate: beta2 %d', async (beta2) => {
+    const { before, after } = await run(
+      { ...small, optimizer: { ...optimizer, beta2, epsilon: 1e-30, warmupSteps: 0, learningRate: 0.1 } },
+      1,
+    );
+    const [{ gradient, raw }] = after;
+    const told = [...gradient.keys()].filter((j) => Math.abs(gradient[j]) > 1e-6);
+    expect(told.length).toBeGreaterThan(1000);
+    const lengths = told.map((j) => (before.raw[j] - raw[j]) * Math.sign(gradient[j]));
+    expect(
+      largestDifference(
+        lengths,
+        lengths.map(() => 0.1),
+      ),
+    ).toBeLessThan(1e-6);
+  });
+
   test.each([
     [0, [1, 1, 1, 1, 1]],
     [1, [1, 1, 1, 1, 1]],

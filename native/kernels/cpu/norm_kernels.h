@@ -13,18 +13,20 @@ struct NormKernels {
   // sum += Σ (x - origin) and square += Σ (x - origin)² for each channel.
   void (*moments)(const T* x, int64_t pixels, int64_t channels, const float* origin, float* sum, float* square);
 
-  // y = f(scale x + shift), f being SiLU or the identity. `y_pitch`: elements from one pixel of y to the next.
-  void (*normalize)(const T* x, int64_t pixels, int64_t channels, const float* scale, const float* shift, bool silu,
-                    T* y, int64_t y_pitch);
+  // y = f(scale (x - origin) + shift), f being SiLU or the identity. `y_pitch`: elements from one pixel of y to the
+  // next.
+  void (*normalize)(const T* x, int64_t pixels, int64_t channels, const float* origin, const float* scale,
+                    const float* shift, bool silu, T* y, int64_t y_pitch);
 
-  // The way back, for g = f'(scale x + shift) dy:  sum_g += Σ g  and  sum_gx += Σ g (x - origin)  for each channel.
+  // The way back, for g = f'(scale (x - origin) + shift) dy:  sum_g += Σ g  and  sum_gx += Σ g (x - origin)  for each
+  // channel.
   void (*gradient_moments)(const T* x, const T* dy, int64_t dy_pitch, int64_t pixels, int64_t channels,
-                           const float* scale, const float* shift, const float* origin, bool silu, float* sum_g,
+                           const float* origin, const float* scale, const float* shift, bool silu, float* sum_g,
                            float* sum_gx);
 
   // dx = a g + b (x - origin) + c, and sum_dx += Σ dx for each channel.
-  void (*gradient)(const T* x, const T* dy, int64_t dy_pitch, int64_t pixels, int64_t channels, const float* scale,
-                   const float* shift, const float* origin, bool silu, const float* a, const float* b, const float* c,
+  void (*gradient)(const T* x, const T* dy, int64_t dy_pitch, int64_t pixels, int64_t channels, const float* origin,
+                   const float* scale, const float* shift, bool silu, const float* a, const float* b, const float* c,
                    T* dx, float* sum_dx);
 };
 

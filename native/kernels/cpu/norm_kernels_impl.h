@@ -76,17 +76,18 @@ void moments(const T* x, int64_t pixels, int64_t channels, const float* origin, 
 }
 
 template <class T>
-void normalize(const T* x, int64_t pixels, int64_t channels, const float* scale, const float* shift, bool silu, T* y,
-               int64_t y_pitch) {
+void normalize(const T* x, int64_t pixels, int64_t channels, const float* origin, const float* scale,
+               const float* shift, bool silu, T* y, int64_t y_pitch) {
   const auto run = [&](auto f) {
     for (int64_t i = 0; i < pixels; ++i) {
       const T* in = x + i * channels;
       T* out = y + i * y_pitch;
       over_channels(
-          channels, [&](int64_t c) { store(out + c, f(load(in + c) * load(scale + c) + load(shift + c))); },
+          channels,
+          [&](int64_t c) { store(out + c, f((load(in + c) - load(origin + c)) * load(scale + c) + load(shift + c))); },
           [&](int64_t c, int n) {
-            const Vec v = load_part(in + c, n) * load_part(scale + c, n) + load_part(shift + c, n);
-            store_part(out + c, f(v), n);
+            const Vec v = load_part(in + c, n) - load_part(origin + c, n);
+            store_part(out + c, f(v * load_part(scale + c, n) + load_part(shift + c, n)), n);
           });
     }
   };
@@ -98,15 +99,15 @@ void normalize(const T* x, int64_t pixels, int64_t channels, const float* scale,
 }
 
 template <class T>
-void gradient_moments(const T* x, const T* dy, int64_t dy_pitch, int64_t pixels, int64_t channels, const float* scale,
-                      const float* shift, const float* origin, bool silu, float* sum_g, float* sum_gx) {
-  const auto run = [&](Vec a, Vec b, Vec o, auto get_x, auto get_dy, Vec& sg, Vec& sgx) {
+void gradient_moments(const T* x, const T* dy, int64_t dy_pitch, int64_t pixels, int64_t channels, const float* origin,
+                      const float* scale, const float* shift, bool silu, float* sum_g, float* sum_gx) {
+  const auto run = [&](Vec o, Vec a, Vec b, auto get_x, auto get_dy, Vec& sg, Vec& sgx) {
     for (int64_t i = 0; i < pixels; ++i) {
-      const Vec v = get_x(i);
+      const Vec v = get_x(i) - o;
       Vec g = get_dy(i);
       if (silu) g *= silu_slope(v * a + b);
       sg += g;
-      sgx += g * (v - o);
+      sgx += g * v;
     }
   };
   over_channels(
@@ -114,7 +115,7 @@ void gradient_moments(const T* x, const T* dy, int64_t dy_pitch, int64_t pixels,
       [&](int64_t c) {
         Vec sg = load(sum_g + c), sgx = load(sum_gx + c);
         run(
-            load(scale + c), load(shift + c), load(origin + c), [&](int64_t i) { return load(x + i * channels + c); },
+            load(origin + c), load(scale + c), load(shift + c), [&](int64_t i) { return load(x + i * channels + c); },
             [&](int64_t i) { return load(dy + i * dy_pitch + c); }, sg, sgx);
         store(sum_g + c, sg);
         store(sum_gx + c, sgx);
@@ -122,7 +123,7 @@ void gradient_moments(const T* x, const T* dy, int64_t dy_pitch, int64_t pixels,
       [&](int64_t c, int n) {
         Vec sg = load_part(sum_g + c, n), sgx = load_part(sum_gx + c, n);
         run(
-            load_part(scale + c, n), load_part(shift + c, n), load_part(origin + c, n),
+            load_part(origin + c, n), load_part(scale + c, n), load_part(shift + c, n),
             [&](int64_t i) { return load_part(x + i * channels + c, n); },
             [&](int64_t i) { return load_part(dy + i * dy_pitch + c, n); }, sg, sgx);
         store_part(sum_g + c, sg, n);
@@ -131,8 +132,8 @@ void gradient_moments(const T* x, const T* dy, int64_t dy_pitch, int64_t pixels,
 }
 
 template <class T>
-void gradient(const T* x, const T* dy, int64_t dy_pitch, int64_t pixels, int64_t channels, const float* scale,
-              const float* shift, const float* origin, bool silu, const float* a, const float* b, const float* c, T* dx,
+void gradient(const T* x, const T* dy, int64_t dy_pitch, int64_t pixels, int64_t channels, const float* origin,
+              const float* scale, const float* shift, bool silu, const float* a, const float* b, const float* c, T* dx,
               float* sum_dx) {
   for (int64_t i = 0; i < pixels; ++i) {
     const T* in = x + i * channels;
@@ -141,19 +142,18 @@ void gradient(const T* x, const T* dy, int64_t dy_pitch, int64_t pixels, int64_t
     over_channels(
         channels,
         [&](int64_t k) {
-          const Vec v = load(in + k);
+          const Vec v = load(in + k) - load(origin + k);
           Vec g = load(up + k);
           if (silu) g *= silu_slope(v * load(scale + k) + load(shift + k));
-          const Vec d = load(a + k) * g + load(b + k) * (v - load(origin + k)) + load(c + k);
+          const Vec d = load(a + k) * g + load(b + k) * v + load(c + k);
           store(out + k, d);
           store(sum_dx + k, load(sum_dx + k) + d);
         },
         [&](int64_t k, int n) {
-          const Vec v = load_part(in + k, n);
+          const Vec v = load_part(in + k, n) - load_part(origin + k, n);
           Vec g = load_part(up + k, n);
           if (silu) g *= silu_slope(v * load_part(scale + k, n) + load_part(shift + k, n));
-          const Vec d =
-              load_part(a + k, n) * g + load_part(b + k, n) * (v - load_part(origin + k, n)) + load_part(c + k, n);
+          const Vec d = load_part(a + k, n) * g + load_part(b + k, n) * v + load_part(c + k, n);
           store_part(out + k, d, n);
           store_part(sum_dx + k, load_part(sum_dx + k, n) + d, n);
         });

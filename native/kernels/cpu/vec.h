@@ -1,8 +1,10 @@
 #pragma once
 
-#include <cmath>
 #include <cstdint>
 #include <cstring>
+#if !defined(__GNUC__)
+#include <cmath>
+#endif
 
 // Vectors of float32 for kernels that are compiled once for each instruction set (see CMakeLists.txt). This file and
 // what includes it must stay clear of every other header with inline functions: the linker keeps one copy of each,
@@ -54,15 +56,16 @@ inline Vec sqrt(Vec v) {
   // One at a time in the source, and one instruction in what the compiler makes of it.
   float values[kWidth];
   store(values, v);
-  for (int i = 0; i < kWidth; ++i) values[i] = std::sqrt(values[i]);
+  for (int i = 0; i < kWidth; ++i) values[i] = __builtin_sqrtf(values[i]);
   return load(values);
 }
 
-// e^x, to 2 units in the last place; beyond the range of float32, its ends.
+// e^x, to 2 units in the last place; infinite where float32 ends, and its smallest normal numbers where they do.
 inline Vec exp(Vec x) {
   const Vec low = broadcast(-87.0f), high = broadcast(88.0f);
+  const auto above = x > high;
   x = x < low ? low : x;
-  x = x > high ? high : x;
+  x = above ? high : x;
   // x = n ln 2 + r: adding 1.5 * 2^23 rounds to an integer, in the lowest bits.
   const Vec shifted = x * 1.44269504f + 12582912.0f;
   const auto n = reinterpret_cast<VecI32>(shifted) << 23;
@@ -75,7 +78,7 @@ inline Vec exp(Vec x) {
   p = p * r + 1.6666665459e-1f;
   p = p * r + 5.0000001201e-1f;
   p = p * r * r + r + 1.0f;
-  return reinterpret_cast<Vec>(reinterpret_cast<VecI32>(p) + n);
+  return above ? broadcast(__builtin_inff()) : reinterpret_cast<Vec>(reinterpret_cast<VecI32>(p) + n);
 }
 
 #else  // one element at a time, which the compiler may put together
