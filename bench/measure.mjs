@@ -15,15 +15,21 @@
 /**
  * @param {Side[]} sides
  * @param {number} rounds
- * @param {number} [warmUp] Runs of each side that do not count.
+ * @param {object} [uncounted] Runs of each side that do not count.
+ * @param {number} [uncounted.first] Before the first round: what is compiled and allocated once.
+ * @param {number} [uncounted.everyTurn] Before each run that counts: caches and memory are then this side's, not what
+ *   the other sides left, as in work that goes on.
  * @returns {Promise<Measured[]>}
  */
-export async function inTurns(sides, rounds, warmUp = 1) {
+export async function inTurns(sides, rounds, { first = 1, everyTurn = 0 } = {}) {
   /** @type {number[][]} */
   const seconds = sides.map(() => []);
-  for (const { run } of sides) for (let i = 0; i < warmUp; i++) await run();
+  for (const { run } of sides) for (let i = 0; i < first; i++) await run();
   for (let round = 0; round < rounds; round++) {
-    for (const [i, { run }] of sides.entries()) seconds[i].push(await run());
+    for (const [i, { run }] of sides.entries()) {
+      for (let k = 0; k < everyTurn; k++) await run();
+      seconds[i].push(await run());
+    }
   }
   return sides.map(({ name }, i) => summary(name, seconds[i]));
 }

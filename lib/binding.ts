@@ -227,8 +227,8 @@ export interface NativeModel {
   /** Replaces the named sets; optimizer moments and the step count start afresh. */
   importWeights(weights: NativeWeights, sets: ('raw' | 'ema')[]): NativeOperation<void>;
   /**
-   * For benchmarks: seconds of the network's convolutions alone, once for each repeat; empty where this processor or device
-   * has no path that takes them apart.
+   * For benchmarks: seconds of the network's convolutions alone, as LibTorch computes them, once for each repeat; empty
+   * where this processor or device has no path that takes them apart.
    */
   timeConvolutions(options: { images: number; repeats: number }): NativeOperation<Float64Array>;
   /** A copy of the state of training as it stands between two steps. */

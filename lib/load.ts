@@ -80,15 +80,19 @@ function withLibtorchOnWindows<T>(root: string, load: () => T): T {
 /**
  * LibTorch's OpenMP threads wait for their next piece of work by spinning, by default for so long that they take the
  * cores from the event loop and from other processes (several times slower where two programs compute at once). A short
- * spin costs nothing measurable. The runtime reads this once, while it is loaded; a user's own setting goes before.
+ * spin costs nothing measurable, as long as it is not shorter still: the runtime cuts it where there are more of its
+ * threads than processors, idle ones of a second model included, and under the policy of active waiting not below this. It
+ * reads both once, while it is loaded; a user's own setting goes before.
  */
 function withPatientThreads<T>(load: () => T): T {
   const { env } = process;
   if (env.GOMP_SPINCOUNT !== undefined || env.OMP_WAIT_POLICY !== undefined) return load();
   env.GOMP_SPINCOUNT = '1000';
+  env.OMP_WAIT_POLICY = 'active';
   try {
     return load();
   } finally {
     delete env.GOMP_SPINCOUNT;
+    delete env.OMP_WAIT_POLICY;
   }
 }

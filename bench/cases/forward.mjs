@@ -25,7 +25,7 @@ export async function forward({ rounds, presets, peer, quick }) {
       sides.push({ name: `convolutions ${precision}`, run: floor });
     }
     if (peer) sides.push(...compiledAndNot(peer, { job: 'forward', preset, batch }, quick));
-    const measured = await inTurns(sides, rounds, 2);
+    const measured = await inTurns(sides, rounds, { first: 2, everyTurn: 1 });
     for (const model of models) await model.dispose();
     rows.push(...measured.map((one) => ({ case: `forward, ${preset}, batch ${batch}`, ...one })));
     const of = (/** @type {string} */ prefix) =>

@@ -38,7 +38,7 @@ export async function memory({ rounds, python }) {
         sides.push({ name: 'peer bfloat16', run: () => bytesOf(python, [peerScript, 'memory-training', 'bfloat16']) });
       }
     }
-    const measured = await inTurns(sides, times, 0);
+    const measured = await inTurns(sides, times, { first: 0 });
     rows.push(...measured.map((one) => ({ case: `peak memory of ${what}, cifar10, 8 images`, unit: 'bytes', ...one })));
     if (!python) continue;
     const of = (/** @type {string} */ name) => measured.find((one) => one.name === name)?.median ?? Number.NaN;
@@ -68,7 +68,7 @@ export async function startUp({ rounds, python }) {
     });
     const sides = [side('ours', process.execPath, ours)];
     if (python) sides.push(side('peer', python, peerScript));
-    const measured = await inTurns(sides, Math.max(3, Math.floor(rounds / 2)), 1);
+    const measured = await inTurns(sides, Math.max(3, Math.floor(rounds / 2)));
     const rows = measured.map((one) => ({ case: 'start to first picture, cifar10, 5 steps', ...one }));
     const limit = 0.3;
     const ratios = python

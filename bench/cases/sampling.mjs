@@ -24,11 +24,11 @@ export async function sampling({ rounds, presets, peer, quick }) {
       ancestral.push({ name: `ours ${precision}`, run: () => draw({ steps }) });
       ddim.push({ name: `ours ${precision}`, run: () => draw({ sampler: 'ddim', steps: 50 }) });
     }
-    const measured = await inTurns(ddim, few, 1);
+    const measured = await inTurns(ddim, few);
     rows.push(...measured.map((one) => ({ case: `DDIM, 50 steps, ${preset}, ${batch} images`, ...one })));
     if (preset === 'tiny') {
       if (peer) ancestral.push(peer.side('peer pipeline', { job: 'sampling', preset, batch, steps }));
-      const long = await inTurns(ancestral, few, 0);
+      const long = await inTurns(ancestral, few, { first: 0 });
       rows.push(...long.map((one) => ({ case: `ancestral, ${steps} steps, ${preset}, ${batch} images`, ...one })));
       const fastest = Math.min(...long.filter(({ name }) => name.startsWith('ours')).map((one) => one.median));
       const pipeline = long.find(({ name }) => name === 'peer pipeline')?.median;

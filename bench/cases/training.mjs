@@ -31,7 +31,7 @@ export async function training({ rounds, presets, peer, quick }) {
     });
     if (peer)
       sides.push(...compiledAndNot(peer, { job: 'training', preset, batch: batchSize, times: together }, quick));
-    const measured = await inTurns(sides, rounds, 2);
+    const measured = await inTurns(sides, rounds, { first: 2, everyTurn: 1 });
     for (const model of models) await model.dispose();
     rows.push(...measured.map((one) => ({ case: `training step, ${preset}, batch ${batchSize}`, ...one })));
     if (!peer || preset !== 'cifar10') continue;

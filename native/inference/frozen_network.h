@@ -54,8 +54,8 @@ class FrozenNetwork {
     return (*graphs_)(input, timesteps, label_tensor, forward);
   }
 
-  // Seconds that the network's convolutions take by themselves on `images` images, once for each repeat: what
-  // everything else is measured against. Empty where they are not packed.
+  // Seconds that the network's convolutions take by themselves on `images` images, as LibTorch has them, direct and
+  // with packed weights, once for each repeat: what everything is measured against. Empty where they are not packed.
   std::vector<double> time_convolutions(int64_t images, int64_t repeats) const;
 
   at::Device device() const { return weights_.flat().device(); }

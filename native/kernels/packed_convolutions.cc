@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include "kernels/cpu/instruction_set.h"
+#include "kernels/winograd.h"
 
 namespace ddpm {
 namespace {
@@ -64,20 +65,26 @@ at::Tensor PackedConvolutions::operator()(const at::Tensor& x, const void* owner
                                           const std::function<Weights()>& weights, int64_t stride, int64_t padding,
                                           const at::Tensor& added) {
   const std::vector<int64_t> strides{stride, stride}, paddings{padding, padding}, dilations{1, 1};
+  const auto keep = [&](const Weights& made, bool winograd) {
+    return packed_.emplace(std::pair{owner, part}, Packed{made, winograd}).first;
+  };
   auto found = packed_.find({owner, part});
   if (found == packed_.end()) {
     const Weights plain = weights();
     if (x.is_cuda()) {
-      found = packed_.emplace(std::pair{owner, part}, for_cudnn(plain, type_)).first;
-      return convolve_by_cudnn(x, found->second, stride, padding, added);
+      found = keep(for_cudnn(plain, type_), false);
+    } else if (!direct_ && winograd_fits(plain.weight, stride, padding, x.size(2), x.size(3), type_)) {
+      found = keep({winograd_weights(plain.weight, type_), plain.bias}, true);
+    } else {
+      std::vector<c10::IValue> stack{plain.weight.to(type_).contiguous(), paddings, strides, dilations, int64_t{1},
+                                     c10::IValue(x.sizes().vec())};
+      operators().pack->callBoxed(stack);
+      found = keep({stack.at(0).toTensor(), plain.bias}, false);
     }
-    std::vector<c10::IValue> stack{plain.weight.to(type_).contiguous(), paddings, strides, dilations, int64_t{1},
-                                   c10::IValue(x.sizes().vec())};
-    operators().pack->callBoxed(stack);
-    found = packed_.emplace(std::pair{owner, part}, Weights{stack.at(0).toTensor(), plain.bias}).first;
   }
-  const Weights& packed = found->second;
+  const Packed& packed = found->second;
   if (x.is_cuda()) return convolve_by_cudnn(x, packed, stride, padding, added);
+  if (packed.winograd) return winograd_convolution(x, packed.weight, packed.bias, added);
   const c10::IValue bias = packed.bias.defined() ? c10::IValue(packed.bias.to(type_)) : c10::IValue();
   std::vector<c10::IValue> stack;
   if (added.defined()) {

@@ -10,8 +10,8 @@
 
 namespace ddpm {
 
-// The convolutions of a network that only predicts: their weights are brought into the type and layout that the kernels
-// of oneDNN, or on a CUDA device of cuDNN, read once, at their first use, instead of in every call, and what is to be
+// The convolutions of a network that only predicts: their weights are brought into the type and layout that our kernels
+// or oneDNN's, or on a CUDA device cuDNN's, read once, at their first use, instead of in every call, and what is to be
 // added to a result is added as it is written where they can. Feature maps are channels-last, of the type that it was
 // made for.
 class PackedConvolutions {
@@ -22,7 +22,8 @@ class PackedConvolutions {
     at::Tensor bias;
   };
 
-  explicit PackedConvolutions(at::ScalarType type) : type_(type) {}
+  // `direct`: by oneDNN or cuDNN all of them, none in fewer products.
+  explicit PackedConvolutions(at::ScalarType type, bool direct = false) : type_(type), direct_(direct) {}
 
   // Whether this LibTorch has what it takes on this processor for this type. On a CUDA device there is always a way.
   static bool available(at::ScalarType type);
@@ -46,8 +47,13 @@ class PackedConvolutions {
   std::vector<Call>* calls = nullptr;
 
  private:
+  struct Packed : Weights {
+    bool winograd = false;
+  };
+
   at::ScalarType type_;
-  std::map<std::pair<const void*, int>, Weights> packed_;
+  bool direct_;
+  std::map<std::pair<const void*, int>, Packed> packed_;
 };
 
 }  // namespace ddpm

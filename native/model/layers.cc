@@ -7,6 +7,8 @@
 #include "kernels/fast_paths.h"
 #include "kernels/group_norm.h"
 #include "kernels/philox.h"
+#include "kernels/winograd.h"
+#include "model/precision.h"
 
 namespace ddpm {
 
@@ -29,6 +31,11 @@ Conv2d::Conv2d(ParameterSource& source, const std::string& name, int64_t in, int
 at::Tensor Conv2d::operator()(const at::Tensor& x, const ForwardContext& context, const at::Tensor& skip,
                               const at::Tensor& added) const {
   if (context.convolutions == nullptr) {
+    const at::ScalarType type =
+        current_precision(x.device().type()) == Precision::kBFloat16 ? at::kBFloat16 : at::kFloat;
+    if (fast_paths() && !skip.defined() && winograd_fits(weight, stride, padding, x.size(2), x.size(3), type)) {
+      return differentiable_winograd_convolution(x.to(type), weight, bias, added);
+    }
     const at::Tensor y = at::conv2d(skip.defined() ? at::cat({x, skip}, 1) : x, weight, bias, stride, padding);
     return added.defined() ? added + y : y;
   }

@@ -10,11 +10,11 @@ export interface Case {
 }
 
 /** The most channels of a level, and the most multiplications of an image's convolutions of one pixel. */
-const mostChannels = 40;
+const mostChannels = 64;
 const mostWork = 3e6;
 
 /**
- * The case of a seed: from one pixel to 48×40, odd channels, groups that lie across two maps side by side or hold a single
+ * The case of a seed: from one pixel to 48×40, odd channels and sixteens of them, groups that lie across two maps side by side or hold a single
  * channel, attention anywhere.
  */
 export function caseOf(seed: number): Case {
@@ -33,9 +33,11 @@ export function caseOf(seed: number): Case {
   const multipliers = Array.from({ length: levels }, () => 1 + below(3));
   const widest = Math.max(...multipliers);
   const busiest = Math.max(...multipliers.map((multiplier, i) => multiplier / 2 ** i));
+  // Every other network has sixteens of channels, which have kernels of their own.
+  const units = seed % 2 === 0 ? [4, 6, 8, 12, 20, 24] : [16, 32, 48];
   const fits = (unit: number) =>
-    unit === 4 || (unit * widest <= mostChannels && height * width * (unit * busiest) ** 2 <= mostWork);
-  const unit = pick([4, 6, 8, 12, 20, 24, 32].filter(fits));
+    unit === units[0] || (unit * widest <= mostChannels && height * width * (unit * busiest) ** 2 <= mostWork);
+  const unit = pick(units.filter(fits));
   const heights = multipliers.map((_, i) => height / 2 ** i);
   // A group of one or two values comes out the same whatever they are, and a gradient through it is what rounding leaves:
   // normalization.test.ts has those.

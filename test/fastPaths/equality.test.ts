@@ -78,7 +78,7 @@ describe.each(firsts)('networks from %i on', (first) => {
 
   describe.each<Record<string, string>>([
     { OMP_NUM_THREADS: '1' },
-    { OMP_NUM_THREADS: '2' },
+    { OMP_NUM_THREADS: '7' },
     { DDPM_CPU_ISA: 'avx2' },
     { DDPM_CPU_ISA: 'baseline' },
   ])('%j', (env) => {

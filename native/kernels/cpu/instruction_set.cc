@@ -33,4 +33,12 @@ InstructionSet instruction_set() {
 #endif
 }
 
+bool has_bfloat16_products() {
+#if defined(DDPM_X86_KERNELS)
+  return instruction_set() == InstructionSet::kAvx512 && __builtin_cpu_supports("avx512bf16");
+#else
+  return false;
+#endif
+}
+
 }  // namespace ddpm::cpu

@@ -4,6 +4,8 @@
 #include <cstring>
 #if !defined(__GNUC__)
 #include <cmath>
+#elif defined(__AVX512BF16__)
+#include <immintrin.h>  // nothing in it outlives inlining
 #endif
 
 // Vectors of float32 for kernels that are compiled once for each instruction set (see CMakeLists.txt). This file and
@@ -46,9 +48,13 @@ inline Vec load(const BFloat16* p) {
 }
 // Rounds to nearest, ties to even; NaN stays NaN.
 inline void store(BFloat16* p, Vec v) {
+#if defined(__AVX512BF16__)
+  const __m256bh half = _mm512_cvtneps_pbh(v);
+#else
   const auto bits = reinterpret_cast<VecU32>(v);
   const VecU32 rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
   const auto half = __builtin_convertvector((bits & 0x7fffffff) > 0x7f800000 ? VecU32{} + 0x7fc0 : rounded, VecU16);
+#endif
   std::memcpy(p, &half, sizeof half);
 }
 
