@@ -4,13 +4,18 @@
 #include <c10/core/CPUAllocator.h>
 #include <c10/core/impl/alloc_cpu.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cstring>
+#include <iterator>
 #include <map>
 #include <mutex>
 #include <new>
 #include <utility>
-#include <vector>
+
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
 
 namespace ddpm {
 namespace {
@@ -19,12 +24,41 @@ namespace {
 constexpr size_t kSmallest = size_t{64} << 10;
 constexpr size_t kPage = 4096;
 
-// When more than this lies unused and none of it fits, the work has changed, and all of it goes.
-constexpr size_t kMostUnused = size_t{256} << 20;
+// A block that lies unused serves what is smaller by as much at most: what a step needs is then there in few sizes, and
+// little of it is more than is asked for.
+constexpr double kMostSlack = 1.5;
+
+// What is in use and what lies unused are together at most this much more than what was in use at once. Were it less,
+// the same blocks would come and go in every step.
+constexpr size_t kMargin = size_t{128} << 20;
+
+// Blocks come from the system and go back to it by themselves. The C library would put them into heaps of its own, in
+// which a freed block stays the process's for as long as there is one behind it: after training 280 MB did.
+void* from_system(size_t size) {
+#if defined(__linux__)
+  if (size >= kSmallest) {
+    void* block = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (block == MAP_FAILED) C10_THROW_ERROR(OutOfMemoryError, c10::str("can't allocate memory: ", size, " bytes"));
+    return block;
+  }
+#endif
+  return c10::alloc_cpu(size);
+}
+
+void to_system(void* block, [[maybe_unused]] size_t size) {
+#if defined(__linux__)
+  if (size >= kSmallest) {
+    munmap(block, size);
+    return;
+  }
+#endif
+  c10::free_cpu(block);
+}
 
 // Stands before each block, which begins on a cache line as LibTorch's do.
 struct alignas(64) Header {
-  size_t size;  // of header and block
+  size_t size;   // of header and block
+  Header* next;  // of those of one size that lie unused
 };
 
 class MemoryPool final : public c10::Allocator {
@@ -32,9 +66,7 @@ class MemoryPool final : public c10::Allocator {
   c10::DataPtr allocate(size_t bytes) override {
     const size_t wanted = bytes + sizeof(Header);
     const size_t size = wanted < kSmallest ? wanted : (wanted + kPage - 1) / kPage * kPage;
-    auto* header = static_cast<Header*>(take(size));
-    header->size = size;
-    void* data = header + 1;
+    void* data = take(size) + 1;
     return {data, data, &give_back, c10::Device(c10::DeviceType::CPU)};
   }
 
@@ -49,49 +81,86 @@ class MemoryPool final : public c10::Allocator {
   }
 
  private:
-  void free_all() {
-    std::map<size_t, std::vector<void*>> blocks;
-    {
-      const std::lock_guard lock(mutex_);
-      blocks.swap(free_);
-      unused_ = 0;
-    }
-    for (auto& [size, list] : blocks) {
-      for (void* block : list) c10::free_cpu(block);
+  using Unused = std::map<size_t, Header*>;  // by size
+
+  static void to_system_all(Header* chain) {
+    while (chain != nullptr) {
+      Header* next = chain->next;
+      to_system(chain, chain->size);
+      chain = next;
     }
   }
 
-  void* take(size_t size) {
-    bool too_much = false;
-    if (size >= kSmallest) {
+  void free_all() {
+    Unused blocks;
+    {
       const std::lock_guard lock(mutex_);
-      const auto found = free_.find(size);
-      if (found != free_.end() && !found->second.empty()) {
-        void* block = found->second.back();
-        found->second.pop_back();
-        if (found->second.empty()) free_.erase(found);
-        unused_ -= size;
-        return block;
-      }
-      too_much = unused_ > kMostUnused;
+      blocks.swap(unused_);
+      unused_bytes_ = 0;
+      most_in_use_ = in_use_;
     }
-    if (too_much) free_all();
+    for (auto& [size, chain] : blocks) to_system_all(chain);
+  }
+
+  Header* take(size_t size) {
+    if (size < kSmallest) return make(size);
+    Header* too_many = nullptr;
+    {
+      const std::lock_guard lock(mutex_);
+      const auto found = unused_.lower_bound(size);
+      const bool fits =
+          found != unused_.end() && static_cast<double>(found->first) <= kMostSlack * static_cast<double>(size);
+      in_use_ += fits ? found->first : size;
+      most_in_use_ = std::max(most_in_use_, in_use_);
+      if (fits) return take_from(found);
+      while (!unused_.empty() && in_use_ + unused_bytes_ > most_in_use_ + kMargin) {
+        Header* block = take_from(std::prev(unused_.end()));
+        block->next = too_many;
+        too_many = block;
+      }
+    }
+    to_system_all(too_many);
     try {
-      return c10::alloc_cpu(size);
+      return make(size);
     } catch (const c10::Error&) {
       // What lies here unused may be what is missing, here or where others ask for it: oneDNN does not survive it when
       // it has no room for its code. So nothing is kept until work pauses.
       short_of_memory_ = true;
       free_all();
-      return c10::alloc_cpu(size);
     }
+    try {
+      return make(size);
+    } catch (const c10::Error&) {
+      no_longer_in_use(size);
+      throw;
+    }
+  }
+
+  Header* take_from(Unused::iterator chain) {
+    Header* block = chain->second;
+    unused_bytes_ -= block->size;
+    chain->second = block->next;
+    if (chain->second == nullptr) unused_.erase(chain);
+    return block;
+  }
+
+  void no_longer_in_use(size_t size) {
+    const std::lock_guard lock(mutex_);
+    in_use_ -= size;
+  }
+
+  static Header* make(size_t size) {
+    auto* block = static_cast<Header*>(from_system(size));
+    block->size = size;
+    return block;
   }
 
   static void give_back(void* data);
 
   std::mutex mutex_;
-  std::map<size_t, std::vector<void*>> free_;  // by size
-  size_t unused_ = 0;                          // bytes of them
+  Unused unused_;
+  size_t unused_bytes_ = 0;
+  size_t in_use_ = 0, most_in_use_ = 0;  // bytes of the others from kSmallest on
   std::atomic<bool> short_of_memory_{false};
 };
 
@@ -104,19 +173,27 @@ MemoryPool& pool() {
 void MemoryPool::give_back(void* data) {
   if (data == nullptr) return;
   auto* header = static_cast<Header*>(data) - 1;
-  MemoryPool& all = pool();
-  if (header->size < kSmallest || all.short_of_memory_) {
-    c10::free_cpu(header);
+  const size_t size = header->size;
+  if (size < kSmallest) {
+    to_system(header, size);
     return;
   }
-  const size_t size = header->size;
-  try {
+  MemoryPool& all = pool();
+  {
     const std::lock_guard lock(all.mutex_);
-    all.free_[size].push_back(header);
-    all.unused_ += size;
-  } catch (const std::bad_alloc&) {  // no room for the list: and nobody to tell of it
-    c10::free_cpu(header);
+    all.in_use_ -= size;
+    if (!all.short_of_memory_) {
+      try {
+        Header*& first = all.unused_[size];
+        header->next = first;
+        first = header;
+        all.unused_bytes_ += size;
+        return;
+      } catch (const std::bad_alloc&) {  // no room for the list: and nobody to tell of it
+      }
+    }
   }
+  to_system(header, size);
 }
 
 }  // namespace

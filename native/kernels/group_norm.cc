@@ -146,6 +146,23 @@ class Sums {
 float to_float(float value) { return value; }
 float to_float(uint16_t bits) { return c10::detail::f32_from_bits(bits); }
 
+// y of some pixels of an image.
+template <class T>
+void normalize(const Shape& shape, const std::array<Map<const T>, 2>& maps, const Statistics& statistics, bool silu,
+               int64_t image, Range range, T* y) {
+  const int64_t channels = shape.all_channels();
+  int64_t first = 0;
+  for (const auto& map : maps) {
+    if (map.channels == 0) continue;
+    cpu::norm_kernels(T{}).normalize(map.at(shape, image, range.begin), range.end - range.begin, map.channels,
+                                     statistics.row(Statistics::kOrigin, image) + first,
+                                     statistics.row(Statistics::kScale, image) + first,
+                                     statistics.row(Statistics::kShift, image) + first, silu,
+                                     y + (image * shape.pixels + range.begin) * channels + first, channels);
+    first += map.channels;
+  }
+}
+
 // Mean and variance of channels [begin, end) of an image, one value after another.
 template <class T>
 std::pair<double, double> moments_in_float64(const Shape& shape, const std::array<Map<const T>, 2>& maps,
@@ -169,7 +186,6 @@ template <class T>
 void forward(const Shape& shape, const std::array<Map<const T>, 2>& maps, const float* shift, int64_t shift_pitch,
              const float* weight, const float* bias, double epsilon, bool silu, T* y, const Statistics& statistics) {
   const auto& kernels = cpu::norm_kernels(T{});
-  const int64_t channels = shape.all_channels();
   Sums sums(shape);
 
   const auto add_up = [&](int64_t image, int64_t piece, Range range) {
@@ -224,16 +240,7 @@ void forward(const Shape& shape, const std::array<Map<const T>, 2>& maps, const 
     }
   };
   const auto write = [&](int64_t image, int64_t, Range range) {
-    int64_t first = 0;
-    for (const auto& map : maps) {
-      if (map.channels == 0) continue;
-      kernels.normalize(map.at(shape, image, range.begin), range.end - range.begin, map.channels,
-                        statistics.row(Statistics::kOrigin, image) + first,
-                        statistics.row(Statistics::kScale, image) + first,
-                        statistics.row(Statistics::kShift, image) + first, silu,
-                        y + (image * shape.pixels + range.begin) * channels + first, channels);
-      first += map.channels;
-    }
+    normalize(shape, maps, statistics, silu, image, range, y);
   };
   in_two_passes(shape, add_up, finish, write);
 }
@@ -349,15 +356,21 @@ Statistics statistics_in(const at::Tensor& tensor) {
   return {tensor.mutable_data_ptr<float>(), tensor.size(1), tensor.size(2)};
 }
 
-// -> y and the statistics
-std::pair<at::Tensor, at::Tensor> run_forward(const at::Tensor& x, const at::Tensor& skip, const at::Tensor& shift,
-                                              const at::Tensor& weight, const at::Tensor& bias, int64_t groups,
-                                              double epsilon, bool silu) {
+at::Tensor new_map(const at::Tensor& x, const Shape& shape) {
+  return at::empty({x.size(0), shape.all_channels(), x.size(2), x.size(3)}, x.options(),
+                   at::MemoryFormat::ChannelsLast);
+}
+
+}  // namespace
+
+std::pair<at::Tensor, at::Tensor> group_norm_forward(const at::Tensor& x, const at::Tensor& skip,
+                                                     const at::Tensor& shift, const at::Tensor& weight,
+                                                     const at::Tensor& bias, int64_t groups, double epsilon,
+                                                     bool silu) {
   const at::Tensor moved = shift.defined() && shift.stride(1) != 1 ? shift.contiguous() : shift;
   if (x.is_cuda()) return group_norm_on_device(x, skip, moved, weight, bias, groups, epsilon, silu);
   const Shape shape = shape_of(x, skip, groups);
-  at::Tensor y =
-      at::empty({x.size(0), shape.all_channels(), x.size(2), x.size(3)}, x.options(), at::MemoryFormat::ChannelsLast);
+  at::Tensor y = new_map(x, shape);
   at::Tensor statistics = at::empty({Statistics::kRows, shape.images, shape.all_channels()}, at::kFloat);
   with_type(x, [&](auto type) {
     using T = decltype(type);
@@ -369,6 +382,43 @@ std::pair<at::Tensor, at::Tensor> run_forward(const at::Tensor& x, const at::Ten
   return {y, statistics};
 }
 
+at::Tensor group_norm_again(const at::Tensor& x, const at::Tensor& skip, const at::Tensor& statistics, bool silu) {
+  const Shape shape = shape_of(x, skip, /*groups=*/1);
+  at::Tensor y = new_map(x, shape);
+  with_type(x, [&](auto type) {
+    using T = decltype(type);
+    const std::array<Map<const T>, 2> maps{map_of<const T>(x), map_of<const T>(skip)};
+    const int64_t pieces = pieces_an_image(shape);
+    at::parallel_for(0, shape.images * pieces, 1, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) {
+        normalize(shape, maps, statistics_in(statistics), silu, i / pieces, range_of(shape, i % pieces, pieces),
+                  static_cast<T*>(y.mutable_data_ptr()));
+      }
+    });
+  });
+  return y;
+}
+
+NormGradients group_norm_gradient(const at::Tensor& x, const at::Tensor& skip, bool shifted, const at::Tensor& weight,
+                                  const at::Tensor& statistics, const at::Tensor& dy_, int64_t groups, bool silu) {
+  const at::Tensor dy = channels_last(dy_.to(x.scalar_type()));
+  if (x.is_cuda()) return group_norm_gradient_on_device(x, skip, shifted, weight, statistics, dy, groups, silu);
+  const Shape shape = shape_of(x, skip, groups);
+  NormGradients made{at::empty_like(x), skip.defined() ? at::empty_like(skip) : at::Tensor(), at::Tensor(),
+                     at::empty_like(weight), at::empty_like(weight)};
+  if (shifted) made.shift = at::empty({shape.images, shape.all_channels()}, at::kFloat);
+  with_type(x, [&](auto type) {
+    using T = decltype(type);
+    backward<T>(shape, {map_of<const T>(x), map_of<const T>(skip)}, {map_of<T>(made.x), map_of<T>(made.skip)},
+                static_cast<const T*>(dy.const_data_ptr()), weight.const_data_ptr<float>(), silu,
+                statistics_in(statistics), shifted ? made.shift.mutable_data_ptr<float>() : nullptr,
+                made.weight.mutable_data_ptr<float>(), made.bias.mutable_data_ptr<float>());
+  });
+  return made;
+}
+
+namespace {
+
 class FusedGroupNorm : public torch::autograd::Function<FusedGroupNorm> {
  public:
   using Optional = std::optional<at::Tensor>;  // as an undefined tensor cannot be handed to apply()
@@ -377,7 +427,7 @@ class FusedGroupNorm : public torch::autograd::Function<FusedGroupNorm> {
                             const Optional& shift_, const at::Tensor& weight, const at::Tensor& bias, int64_t groups,
                             double epsilon, bool silu) {
     const at::Tensor skip = skip_.value_or(at::Tensor()), shift = shift_.value_or(at::Tensor());
-    auto [y, statistics] = run_forward(x, skip, shift, weight, bias, groups, epsilon, silu);
+    auto [y, statistics] = group_norm_forward(x, skip, shift, weight, bias, groups, epsilon, silu);
     context->save_for_backward({x, skip, weight, statistics});
     context->saved_data["groups"] = groups;
     context->saved_data["silu"] = silu;
@@ -389,27 +439,10 @@ class FusedGroupNorm : public torch::autograd::Function<FusedGroupNorm> {
                                                  torch::autograd::variable_list upstream) {
     const auto saved = context->get_saved_variables();
     const at::Tensor &x = saved[0], &skip = saved[1], &weight = saved[2], &statistics = saved[3];
-    const int64_t groups = context->saved_data["groups"].toInt();
-    const bool silu = context->saved_data["silu"].toBool();
-    const at::Tensor dy = channels_last(upstream[0].to(x.scalar_type()));
-    if (x.is_cuda()) {
-      const NormGradients made = group_norm_gradient_on_device(x, skip, context->saved_data["shift"].toBool(), weight,
-                                                               statistics, dy, groups, silu);
-      return {made.x, made.skip, made.shift, made.weight, made.bias, {}, {}, {}};
-    }
-    const Shape shape = shape_of(x, skip, groups);
-    const at::Tensor dx = at::empty_like(x), d_skip = skip.defined() ? at::empty_like(skip) : at::Tensor();
-    const at::Tensor d_weight = at::empty_like(weight), d_bias = at::empty_like(weight);
-    at::Tensor d_shift;
-    if (context->saved_data["shift"].toBool()) d_shift = at::empty({shape.images, shape.all_channels()}, at::kFloat);
-    with_type(x, [&](auto type) {
-      using T = decltype(type);
-      ddpm::backward<T>(shape, {map_of<const T>(x), map_of<const T>(skip)}, {map_of<T>(dx), map_of<T>(d_skip)},
-                        static_cast<const T*>(dy.const_data_ptr()), weight.const_data_ptr<float>(), silu,
-                        statistics_in(statistics), d_shift.defined() ? d_shift.mutable_data_ptr<float>() : nullptr,
-                        d_weight.mutable_data_ptr<float>(), d_bias.mutable_data_ptr<float>());
-    });
-    return {dx, d_skip, d_shift, d_weight, d_bias, {}, {}, {}};
+    const NormGradients made =
+        group_norm_gradient(x, skip, context->saved_data["shift"].toBool(), weight, statistics, upstream[0],
+                            context->saved_data["groups"].toInt(), context->saved_data["silu"].toBool());
+    return {made.x, made.skip, made.shift, made.weight, made.bias, {}, {}, {}};
   }
 };
 
@@ -422,7 +455,7 @@ at::Tensor fused_group_norm(const at::Tensor& x, const at::Tensor& skip, const a
   const bool differentiated = at::GradMode::is_enabled() &&
                               (x.requires_grad() || weight.requires_grad() ||
                                (skip.defined() && skip.requires_grad()) || (shift.defined() && shift.requires_grad()));
-  if (!differentiated) return run_forward(map, beside, shift, weight, bias, groups, epsilon, silu).first;
+  if (!differentiated) return group_norm_forward(map, beside, shift, weight, bias, groups, epsilon, silu).first;
   const auto optional = [](const at::Tensor& tensor) {
     return tensor.defined() ? std::optional<at::Tensor>(tensor) : std::nullopt;
   };

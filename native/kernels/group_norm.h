@@ -2,6 +2,8 @@
 
 #include <ATen/ATen.h>
 
+#include <utility>
+
 namespace ddpm {
 
 // Group normalization (Wu, He 2018) together with what stands around it in the network, in one pass for the statistics
@@ -15,5 +17,20 @@ namespace ddpm {
 at::Tensor fused_group_norm(const at::Tensor& x, const at::Tensor& skip, const at::Tensor& shift,
                             const at::Tensor& weight, const at::Tensor& bias, int64_t groups, double epsilon,
                             bool silu);
+
+// The parts that it is made of, for what goes together with it. x and skip are channels-last.
+
+// -> y, and the statistics that the others take
+std::pair<at::Tensor, at::Tensor> group_norm_forward(const at::Tensor& x, const at::Tensor& skip,
+                                                     const at::Tensor& shift, const at::Tensor& weight,
+                                                     const at::Tensor& bias, int64_t groups, double epsilon, bool silu);
+// y once more, on the CPU.
+at::Tensor group_norm_again(const at::Tensor& x, const at::Tensor& skip, const at::Tensor& statistics, bool silu);
+
+struct NormGradients {
+  at::Tensor x, skip, shift, weight, bias;  // skip and shift are undefined where there was none
+};
+NormGradients group_norm_gradient(const at::Tensor& x, const at::Tensor& skip, bool shifted, const at::Tensor& weight,
+                                  const at::Tensor& statistics, const at::Tensor& dy, int64_t groups, bool silu);
 
 }  // namespace ddpm

@@ -4,6 +4,8 @@
 
 #include <utility>
 
+#include "kernels/group_norm.h"
+
 namespace ddpm {
 
 // Both ways of fused_group_norm() on a CUDA device; maps are channels-last.
@@ -14,9 +16,6 @@ std::pair<at::Tensor, at::Tensor> group_norm_on_device(const at::Tensor& x, cons
                                                        const at::Tensor& bias, int64_t groups, double epsilon,
                                                        bool silu);
 
-struct NormGradients {
-  at::Tensor x, skip, shift, weight, bias;  // skip and shift are undefined where there was none
-};
 NormGradients group_norm_gradient_on_device(const at::Tensor& x, const at::Tensor& skip, bool shifted,
                                             const at::Tensor& weight, const at::Tensor& statistics,
                                             const at::Tensor& dy, int64_t groups, bool silu);

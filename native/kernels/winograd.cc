@@ -1,11 +1,8 @@
 #include "kernels/winograd.h"
 
 #include <ATen/Parallel.h>
-#include <torch/csrc/autograd/custom_function.h>
 
 #include <algorithm>
-#include <array>
-#include <optional>
 
 #include "kernels/cpu/winograd_kernels.h"
 
@@ -115,44 +112,6 @@ at::Tensor winograd_convolution(const at::Tensor& x, const at::Tensor& weights, 
            x.size(0));
   });
   return y;
-}
-
-namespace {
-
-class DifferentiableWinograd : public torch::autograd::Function<DifferentiableWinograd> {
- public:
-  static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& x, const at::Tensor& weight,
-                            const at::Tensor& bias, const std::optional<at::Tensor>& added) {
-    context->save_for_backward({x, weight});
-    context->saved_data["added"] = added.has_value();
-    return winograd_convolution(x, winograd_weights(weight, x.scalar_type()), bias, added.value_or(at::Tensor()));
-  }
-
-  static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
-                                                 torch::autograd::variable_list upstream) {
-    const auto saved = context->get_saved_variables();
-    const at::Tensor &x = saved[0], &weight = saved[1];
-    const at::Tensor dy = upstream[0].to(x.scalar_type()).contiguous(at::MemoryFormat::ChannelsLast);
-    at::Tensor dx;
-    if (context->needs_input_grad(0)) {
-      dx = winograd_convolution(dy, winograd_weights(weight, x.scalar_type(), /*transposed=*/true), {}, {});
-    }
-    // Of the weights only the shape is looked at.
-    const at::Tensor shape = at::empty(weight.sizes(), x.options());
-    const auto [unused, d_weight, d_bias] =
-        at::convolution_backward(dy, x, shape, c10::IntArrayRef{weight.size(0)}, {1, 1}, {1, 1}, {1, 1}, false, {0, 0},
-                                 1, std::array<bool, 3>{false, true, true});
-    return {dx, d_weight.to(weight.scalar_type()), d_bias.to(weight.scalar_type()),
-            context->saved_data["added"].toBool() ? dy : at::Tensor()};
-  }
-};
-
-}  // namespace
-
-at::Tensor differentiable_winograd_convolution(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias,
-                                               const at::Tensor& added) {
-  return DifferentiableWinograd::apply(x, weight, bias,
-                                       added.defined() ? std::optional<at::Tensor>(added) : std::nullopt);
 }
 
 }  // namespace ddpm

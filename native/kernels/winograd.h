@@ -24,8 +24,4 @@ at::Tensor winograd_weights(const at::Tensor& weight, at::ScalarType type, bool 
 at::Tensor winograd_convolution(const at::Tensor& x, const at::Tensor& weights, const at::Tensor& bias,
                                 const at::Tensor& added);
 
-// The same with its way back, for weights as they are.
-at::Tensor differentiable_winograd_convolution(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias,
-                                               const at::Tensor& added);
-
 }  // namespace ddpm

@@ -41,10 +41,11 @@ ResidualBlock::ResidualBlock(ParameterSource& source, const std::string& name, i
 at::Tensor ResidualBlock::operator()(const at::Tensor& x, const at::Tensor& skip, const at::Tensor& time_shift,
                                      const ForwardContext& context) const {
   context.poll(x);
-  at::Tensor h = conv1(norm1(x, skip, {}, /*silu=*/true), context);  // [B, out, H, W]
-  h = norm2(h, {}, time_shift, /*silu=*/true);                       // of h + [B, out, 1, 1]
-  if (context.dropout != nullptr) h = dropout(h, dropout_probability, index, *context.dropout);
-  return conv2(h, context, {}, conv_shortcut ? (*conv_shortcut)(x, context, skip) : x);
+  const at::Tensor h = normalized_convolution(norm1, conv1, x, context, {.skip = skip});  // [B, out, H, W]
+  return normalized_convolution(norm2, conv2, h, context,
+                                {.shift = time_shift,  // h + [B, out, 1, 1]
+                                 .dropout = {dropout_probability, index},
+                                 .added = conv_shortcut ? (*conv_shortcut)(x, context, skip) : x});
 }
 
 namespace {

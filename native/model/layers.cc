@@ -7,6 +7,7 @@
 #include "kernels/fast_paths.h"
 #include "kernels/group_norm.h"
 #include "kernels/philox.h"
+#include "kernels/trained_convolution.h"
 #include "kernels/winograd.h"
 #include "model/precision.h"
 
@@ -21,6 +22,14 @@ void ForwardContext::poll(const at::Tensor& x) const {
   if (x.requires_grad()) x.register_hook([check](const at::Tensor&) { check(); });
 }
 
+namespace {
+
+at::ScalarType computed_in(const at::Tensor& x) {
+  return current_precision(x.device().type()) == Precision::kBFloat16 ? at::kBFloat16 : at::kFloat;
+}
+
+}  // namespace
+
 Conv2d::Conv2d(ParameterSource& source, const std::string& name, int64_t in, int64_t out, int64_t kernel, Init init,
                int64_t stride_, int64_t padding_)
     : weight(source.parameter(name + ".weight", {out, in, kernel, kernel}, init)),
@@ -31,12 +40,21 @@ Conv2d::Conv2d(ParameterSource& source, const std::string& name, int64_t in, int
 at::Tensor Conv2d::operator()(const at::Tensor& x, const ForwardContext& context, const at::Tensor& skip,
                               const at::Tensor& added) const {
   if (context.convolutions == nullptr) {
-    const at::ScalarType type =
-        current_precision(x.device().type()) == Precision::kBFloat16 ? at::kBFloat16 : at::kFloat;
+    const at::ScalarType type = computed_in(x);
     if (fast_paths() && !skip.defined() && winograd_fits(weight, stride, padding, x.size(2), x.size(3), type)) {
-      return differentiable_winograd_convolution(x.to(type), weight, bias, added);
+      return trained_convolution(x.to(type), weight, bias, added);
     }
-    const at::Tensor y = at::conv2d(skip.defined() ? at::cat({x, skip}, 1) : x, weight, bias, stride, padding);
+    const auto convolve = [&](const at::Tensor& map, const at::Tensor& part, const at::Tensor& shift) {
+      return at::conv2d(map, part, shift, stride, padding);
+    };
+    const auto of_both = [&] {
+      if (!skip.defined()) return convolve(x, weight, bias);
+      if (!fast_paths()) return convolve(at::cat({x, skip}, 1), weight, bias);
+      // As below.
+      return convolve(x, weight.narrow(1, 0, x.size(1)), bias) +
+             convolve(skip, weight.narrow(1, x.size(1), skip.size(1)), {});
+    };
+    const at::Tensor y = of_both();
     return added.defined() ? added + y : y;
   }
   const auto convolve = [&](const at::Tensor& map, int part,
@@ -53,6 +71,30 @@ at::Tensor Conv2d::operator()(const at::Tensor& x, const ForwardContext& context
   const auto of_x = [this, first] { return PackedConvolutions::Weights{weight.narrow(1, 0, first), bias}; };
   const auto of_skip = [=, this] { return PackedConvolutions::Weights{weight.narrow(1, first, second), {}}; };
   return convolve(skip, 2, of_skip, convolve(x, 1, of_x, added));
+}
+
+namespace {
+
+std::optional<DropoutBefore> dropout_before(const Dropout& dropout, const DropoutKey* key) {
+  if (key == nullptr || dropout.probability <= 0) return std::nullopt;
+  return DropoutBefore{dropout.probability, dropout.layer, key->seed, key->update, key->first_image};
+}
+
+}  // namespace
+
+at::Tensor normalized_convolution(const GroupNorm& norm, const Conv2d& conv, const at::Tensor& x,
+                                  const ForwardContext& context, const NormalizedInputs& inputs) {
+  const at::Tensor shift = inputs.shift.defined() ? inputs.shift.to(at::kFloat) : inputs.shift;
+  if (fast_paths() && context.convolutions == nullptr && x.is_cpu()) {
+    const at::ScalarType type = computed_in(x);
+    const auto typed = [type](const at::Tensor& map) { return map.defined() ? map.to(type) : map; };
+    return normalized_convolution(
+        x.to(type), typed(inputs.skip), shift, {norm.weight, norm.bias, norm.groups, norm.epsilon},
+        dropout_before(inputs.dropout, context.dropout), conv.weight, conv.bias, typed(inputs.added));
+  }
+  at::Tensor h = norm(x, inputs.skip, inputs.shift, /*silu=*/true);
+  if (context.dropout != nullptr) h = dropout(h, inputs.dropout.probability, inputs.dropout.layer, *context.dropout);
+  return conv(h, context, {}, inputs.added);
 }
 
 Linear::Linear(ParameterSource& source, const std::string& name, int64_t in, int64_t out, Init init)

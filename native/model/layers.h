@@ -72,6 +72,23 @@ struct GroupNorm {
   at::Tensor operator()(const at::Tensor& x, const at::Tensor& skip, const at::Tensor& shift, bool silu) const;
 };
 
+struct Dropout {
+  double probability = 0;
+  uint32_t layer = 0;  // which of the network's this is
+};
+
+// What goes into the following besides x; undefined where there is none.
+struct NormalizedInputs {
+  at::Tensor skip = {};   // [B, C2, H, W]
+  at::Tensor shift = {};  // [B, C1 + C2]
+  Dropout dropout = {};   // where the context has a key
+  at::Tensor added = {};  // [B, out, H, W]
+};
+
+// conv(dropout(SiLU(norm(cat(x, skip) + shift)))) + added, of a 3x3 convolution. [B, C1, H, W] -> [B, out, H, W]
+at::Tensor normalized_convolution(const GroupNorm& norm, const Conv2d& conv, const at::Tensor& x,
+                                  const ForwardContext& context, const NormalizedInputs& inputs = {});
+
 // Inverted dropout whose mask depends on the key, the image and the layer alone, so that neither the batch size nor
 // gradient accumulation changes it.
 at::Tensor dropout(const at::Tensor& x, double probability, uint32_t layer, const DropoutKey& key);

@@ -84,7 +84,12 @@ at::Tensor UNet::Stage::operator()(const at::Tensor& x, const at::Tensor& skip,
 at::Tensor UNet::Stage::operator()(const at::Tensor& x, const at::Tensor& skip, const at::Tensor& time_shift,
                                    const ForwardContext& context) const {
   const at::Tensor h = residual(x, skip, time_shift, context);
-  return attention ? (*attention)(h, context) : h;
+  if (!attention) return h;
+  // What attention keeps for its way back takes more room than all else at its resolution, and little work.
+  const bool again = fast_paths() && h.is_cpu() && at::GradMode::is_enabled() && context.convolutions == nullptr;
+  if (!again) return (*attention)(h, context);
+  return recomputed([this, context](const std::vector<at::Tensor>& inputs) { return (*attention)(inputs[0], context); },
+                    {h});
 }
 
 template <class Visit>
@@ -142,7 +147,7 @@ at::Tensor UNet::operator()(const at::Tensor& x, const at::Tensor& t, const at::
     }
     if (level.upsample) h = (*level.upsample)(h, context);
   }
-  return conv_out_(norm_out_(h, {}, {}, /*silu=*/true), context);  // [B, out, H, W]
+  return normalized_convolution(norm_out_, conv_out_, h, context);  // [B, out, H, W]
 }
 
 }  // namespace ddpm
