@@ -34,12 +34,17 @@ std::vector<double> FrozenNetwork::time_convolutions(int64_t images, int64_t rep
     (*this)(x, t, labels, {});
   }
 
+  const auto wait = [device = this->device()] {
+    if (device.is_cuda()) wait_for(device);
+  };
   std::vector<double> seconds;
   for (int64_t i = 0; i < repeats; ++i) {
+    wait();
     const auto start = std::chrono::steady_clock::now();
     for (const auto& call : calls) {
       (*convolutions_)(call.x, call.owner, call.part, call.weights, call.stride, call.padding);
     }
+    wait();
     seconds.push_back(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
   }
   return seconds;
