@@ -65,7 +65,8 @@ at::Tensor upload_values(const std::vector<T>& values, at::Device device) {
 
 // Work on a CUDA device that is written down once and then given to the device as a whole, again and again: the same
 // kernels on the same memory. The work must not wait for the device, and nothing of it is done while it is written
-// down. It has to have been done before, so that what is set up at its first time is there.
+// down. It has to have been done before, so that what is set up at its first time is there. What it leaves in tensors
+// that it made itself is good until this thread launches another graph.
 class DeviceGraph {
  public:
   // Null where it cannot be written down (an operator waits for the device, there is no memory): it then has to be done
