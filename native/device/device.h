@@ -5,11 +5,18 @@
 #include <cstring>
 #include <functional>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "kernels/cuda/stream.h"
 
 namespace ddpm {
+
+// Whether this build is one for CUDA.
+bool built_for_cuda();
+
+// Why this build cannot compute on the CUDA device of that number here; empty where it can.
+std::string why_not_cuda(c10::DeviceIndex index);
 
 // While it lives, this thread works on the device. A CUDA device gets a stream of the thread's own for it, on which all
 // that the thread asks for is done in that order; what is freed is given back to the system at the end.

@@ -5,6 +5,7 @@
 #include <ATen/cuda/CUDAGraph.h>
 #include <c10/cuda/CUDACachingAllocator.h>
 #include <c10/cuda/CUDAEvent.h>
+#include <c10/cuda/CUDAFunctions.h>
 #include <c10/cuda/CUDAGuard.h>
 #include <c10/cuda/CUDAStream.h>
 
@@ -12,11 +13,16 @@
 #include <deque>
 #include <memory>
 #include <mutex>
+#include <string>
+#include <utility>
 
 #include "device/device.h"
 
 namespace ddpm {
 namespace {
+
+// The oldest compute capability that our kernels are compiled for (CMAKE_CUDA_ARCHITECTURES), and that has bfloat16.
+constexpr int kOldestMajor = 8;
 
 // Float32 means float32, as on the CPU, and the same numbers every time: what a training that is taken up again is
 // compared with.
@@ -85,6 +91,33 @@ std::shared_ptr<const c10::MempoolId_t> graph_memory() {
 }
 
 }  // namespace
+
+bool built_for_cuda() { return true; }
+
+std::string why_not_cuda(c10::DeviceIndex index) {
+  const int count = c10::cuda::device_count();
+  if (count == 0) {
+    int driver = 0;
+    if (cudaDriverGetVersion(&driver) != cudaSuccess || driver == 0) return "there is no NVIDIA driver";
+    const auto release = [](int version) {
+      return std::to_string(version / 1000) + '.' + std::to_string(version % 1000 / 10);
+    };
+    return "the NVIDIA driver, which is for CUDA " + release(driver) + " (this build: " + release(CUDART_VERSION) +
+           "), tells of no device";
+  }
+  if (index >= count) {
+    return "the machine's devices are 'cuda:0' to 'cuda:" + std::to_string(count - 1) + "'";
+  }
+  int major = 0, minor = 0;
+  for (const auto& [value, which] : {std::pair{&major, cudaDevAttrComputeCapabilityMajor},
+                                     std::pair{&minor, cudaDevAttrComputeCapabilityMinor}}) {
+    const cudaError_t status = cudaDeviceGetAttribute(value, which, index);
+    if (status != cudaSuccess) return cudaGetErrorString(status);
+  }
+  if (major >= kOldestMajor) return {};
+  return "the card has compute capability " + std::to_string(major) + '.' + std::to_string(minor) + ", and " +
+         std::to_string(kOldestMajor) + ".0 is the least";
+}
 
 struct DeviceScope::Cuda {
   explicit Cuda(at::Device device) : stream(streams().take(device.index())), guard(stream) {}
