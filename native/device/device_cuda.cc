@@ -43,9 +43,9 @@ std::mutex& capture_mutex() {
   return mutex;
 }
 
-// Streams that belong to one thread at a time. LibTorch's pool hands out the same 32 again and again, and what one thread
-// does on a stream that another captures would become part of that graph. They live as long as the process, and are
-// taken up again: LibTorch keeps a workspace for every stream that it has seen.
+// Streams that belong to one thread at a time. LibTorch's pool hands out the same 32 again and again, and what one
+// thread does on a stream that another captures would become part of that graph. They live as long as the process, and
+// are taken up again: LibTorch keeps a workspace for every stream that it has seen.
 class Streams {
  public:
   c10::cuda::CUDAStream take(c10::DeviceIndex device) {
@@ -109,8 +109,8 @@ std::string why_not_cuda(c10::DeviceIndex index) {
     return "the machine's devices are 'cuda:0' to 'cuda:" + std::to_string(count - 1) + "'";
   }
   int major = 0, minor = 0;
-  for (const auto& [value, which] : {std::pair{&major, cudaDevAttrComputeCapabilityMajor},
-                                     std::pair{&minor, cudaDevAttrComputeCapabilityMinor}}) {
+  for (const auto& [value, which] :
+       {std::pair{&major, cudaDevAttrComputeCapabilityMajor}, std::pair{&minor, cudaDevAttrComputeCapabilityMinor}}) {
     const cudaError_t status = cudaDeviceGetAttribute(value, which, index);
     if (status != cudaSuccess) return cudaGetErrorString(status);
   }
@@ -198,6 +198,7 @@ std::unique_ptr<DeviceGraph> DeviceGraph::capture(at::Device device, const std::
       }
     }
     static_cast<void>(cudaGetLastError());  // the failure was told, and is not one of the next call
+    cuda.reset();                           // before another thread empties the cache
     return nullptr;
   }
   return std::unique_ptr<DeviceGraph>(new DeviceGraph(std::move(cuda)));

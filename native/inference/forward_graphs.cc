@@ -13,8 +13,8 @@ at::Tensor ForwardGraphs::operator()(const at::Tensor& x, const at::Tensor& t, c
   const int64_t batch = x.size(0);
   auto found = by_batch_.find(batch);
   if (found == by_batch_.end()) {
-    // The first pass is also the one that packs weights and has cuDNN choose its kernels: it has to have been to its end
-    // before one is captured.
+    // The first pass is also the one that packs weights and has cuDNN choose its kernels: it has to have been to its
+    // end before one is captured.
     const at::Tensor output = forward(x, t, labels);
     if (by_batch_.size() >= kMostGraphs) by_batch_.clear();
     by_batch_.emplace(batch, Captured{});

@@ -42,7 +42,8 @@ void judge(const float* gradient, int64_t count, const double* loss, double larg
 // Adam (Kingma, Ba 2015) with decoupled weight decay, and the moving average after it, in one pass over everything,
 // unless the report says that no update is to be made:
 //   g <- gradient_scale g;  m <- beta1 m + rest1 g;  v <- beta2 v + rest2 g²
-//   w <- weight_scale w - step_size m / (root_scale sqrt(v) + epsilon);  average <- average + average_weight (w - average)
+//   w <- weight_scale w - step_size m / (root_scale sqrt(v) + epsilon);  average <- average + average_weight (w -
+//   average)
 // The gradient is left clipped. `count` is a multiple of 4.
 void adam_and_average(const AdamStep& step, const UpdateReport* report, int64_t count, float* gradient, float* weights,
                       float* exp_avg, float* exp_avg_sq, float* average, Stream stream);
