@@ -276,7 +276,10 @@ export interface NativeDiffusion {
 export interface NativeAddon {
   /** Release of the LibTorch in use, e.g. '2.13.0'. */
   readonly libtorchVersion: string;
+  /** Whether this build can compute on a CUDA device here. */
   readonly cudaAvailable: boolean;
+  /** Why a build for CUDA cannot; undefined where it can, and in a build for the CPU. */
+  readonly cudaProblem?: string;
   Model: new (options: NativeModelOptions) => NativeModel;
   /** Name and shape of each parameter of a network that need not be made, in the order of its layers. */
   unetParameters(options: NativeUNetOptions): { name: string; shape: number[] }[];

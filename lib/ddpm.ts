@@ -51,7 +51,7 @@ import { downloadModel } from './hub';
 import { Images } from './images';
 import { callNative, errorOf, runNative } from './operation';
 import type { Tensor, TensorLike, Timesteps } from './tensor';
-import { warn } from './warn';
+import { warn, warnOnce } from './warn';
 
 /** How many weights are copied before other work may get its turn. */
 const VALUES_A_COPY = 2 ** 18;
@@ -108,8 +108,11 @@ export class Ddpm {
    */
   constructor(config: DdpmConfig) {
     this.config = resolveConfig(config);
-    const { Model } = native();
+    const { Model, cudaProblem } = native();
     this.#native = callNative(() => new Model(nativeModelOptions(this.config)));
+    if (this.config.device === 'auto' && cudaProblem !== undefined) {
+      warnOnce('DDPM_NO_CUDA_DEVICE', `device: 'auto' is the CPU, although this build is one for CUDA: ${cudaProblem}`);
+    }
     this.diffusion = new Diffusion(this.config);
     this.#parameters = this.#native.parameters();
     this.parameterCount = this.#parameters.reduce((sum, { shape }) => sum + shape.reduce((n, size) => n * size, 1), 0);

@@ -3,11 +3,25 @@
 /**
  * - `DDPM_CHECKPOINT_DAMAGED`: a checkpoint could not be used, and an older one was taken.
  * - `DDPM_CHECKPOINT_FAILED`: a checkpoint could not be saved; training goes on.
+ * - `DDPM_NO_CUDA_DEVICE`: this build is one for CUDA and finds no device that it can use; `device: 'auto'` is the CPU.
  * - `DDPM_RESUME_CHANGED`: a training goes on with other settings than it had.
  */
-export type WarningCode = 'DDPM_CHECKPOINT_DAMAGED' | 'DDPM_CHECKPOINT_FAILED' | 'DDPM_RESUME_CHANGED';
+export type WarningCode =
+  | 'DDPM_CHECKPOINT_DAMAGED'
+  | 'DDPM_CHECKPOINT_FAILED'
+  | 'DDPM_NO_CUDA_DEVICE'
+  | 'DDPM_RESUME_CHANGED';
 
 /** Emits a warning as Node's own are: on `process`, and where nobody silences it on stderr. */
 export function warn(code: WarningCode, message: string): void {
   process.emitWarning(message, { type: 'DdpmWarning', code });
+}
+
+const told = new Set<WarningCode>();
+
+/** The same for what need not be heard again: once a process, or worker thread. */
+export function warnOnce(code: WarningCode, message: string): void {
+  if (told.has(code)) return;
+  told.add(code);
+  warn(code, message);
 }

@@ -205,7 +205,10 @@ export interface EmaOptions {
   warmup?: boolean;
 }
 
-/** 'auto' takes a CUDA device where there is one; 'cuda:N' is the card number N. */
+/**
+ * 'auto' takes the first CUDA device where this build can use it (compute capability 8.0 or newer), else the CPU; 'cuda:N' is
+ * the card number N.
+ */
 export type Device = 'auto' | 'cpu' | 'cuda' | `cuda:${number}`;
 
 /** The numbers that the network computes with. */

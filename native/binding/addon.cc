@@ -1,8 +1,9 @@
 // Registration: what the addon is made of. It is context-aware: every environment (the main thread, each worker) gets
 // classes and data of its own.
-#include <ATen/ATen.h>
 #include <napi.h>
 #include <torch/version.h>
+
+#include <string>
 
 #include "binding/addon_data.h"
 #include "binding/diffusion.h"
@@ -12,6 +13,7 @@
 #include "binding/training_state.h"
 #include "binding/unet_parameters.h"
 #include "binding/weights.h"
+#include "device/device.h"
 
 namespace {
 
@@ -23,7 +25,9 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   data->training_state_class = Napi::Persistent(ddpm::TrainingStateObject::define(env));
 
   exports.Set("libtorchVersion", TORCH_VERSION);
-  exports.Set("cudaAvailable", at::hasCUDA());
+  const std::string problem = ddpm::why_not_cuda(0);
+  exports.Set("cudaAvailable", problem.empty());
+  if (ddpm::built_for_cuda() && !problem.empty()) exports.Set("cudaProblem", problem);
   exports.Set("Model", ddpm::Model::define(env));
   exports.Set("Diffusion", ddpm::Diffusion::define(env));
   exports.Set("PixelStore", ddpm::define_pixel_store(env));

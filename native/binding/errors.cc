@@ -36,10 +36,10 @@ Failure describe(const std::exception_ptr& error) {
     return out_of_memory(full.what_without_backtrace());
   } catch (const c10::Error& torch) {
     const std::string what = torch.what_without_backtrace();
-    // LibTorch's CPU allocator fails with a plain error of this text.
-    if (what.find("not enough memory") != std::string::npos ||
-        what.find("can't allocate memory") != std::string::npos) {
-      return out_of_memory(what);
+    // LibTorch's CPU allocator fails with a plain error of such a text; so do CUDA, cuBLAS and cuDNN.
+    for (const char* text : {"not enough memory", "can't allocate memory", "CUDA error: out of memory",
+                             "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED"}) {
+      if (what.find(text) != std::string::npos) return out_of_memory(what);
     }
     return {"ERR_NATIVE", what};
 #if defined(DDPM_HAS_ONEDNN)

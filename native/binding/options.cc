@@ -5,11 +5,8 @@
 #include <new>
 #include <utility>
 
+#include "device/device.h"
 #include "error.h"
-
-#if defined(DDPM_CUDA)
-#include <c10/cuda/CUDAFunctions.h>
-#endif
 
 namespace ddpm {
 namespace {
@@ -63,20 +60,12 @@ Napi::Value new_array(Napi::Env env, const char* type, size_t count) {
 }
 
 at::Device device(const std::string& name) {
-  if (name == "cpu" || (name == "auto" && !at::hasCUDA())) return at::kCPU;
-  if (!at::hasCUDA()) {
-    throw Error("ERR_CONFIG", "device: expected 'cpu' or 'auto', got '" + name +
-                                  "': no CUDA device can be used on this machine by this build");
-  }
+  if (name == "cpu") return at::kCPU;
   at::Device wanted(name == "auto" || name == "cuda" ? "cuda:0" : name);
-#if defined(DDPM_CUDA)
-  const auto count = c10::cuda::device_count();
-  if (wanted.index() >= count) {
-    throw Error("ERR_CONFIG",
-                "device: expected 'cuda:0' to 'cuda:" + std::to_string(count - 1) + "', got '" + name + "'");
-  }
-#endif
-  return wanted;
+  const std::string problem = why_not_cuda(wanted.index());
+  if (problem.empty()) return wanted;
+  if (name == "auto") return at::kCPU;
+  throw Error("ERR_CONFIG", "device: expected one that can be used here, got '" + name + "': " + problem);
 }
 
 }  // namespace

@@ -5,11 +5,18 @@
 #include <cstring>
 #include <functional>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "kernels/cuda/stream.h"
 
 namespace ddpm {
+
+// Whether this build is one for CUDA.
+bool built_for_cuda();
+
+// Why this build cannot compute on the CUDA device of that number here; empty where it can.
+std::string why_not_cuda(c10::DeviceIndex index);
 
 // While it lives, this thread works on the device. A CUDA device gets a stream of the thread's own for it, on which all
 // that the thread asks for is done in that order; what is freed is given back to the system at the end.
@@ -65,7 +72,8 @@ at::Tensor upload_values(const std::vector<T>& values, at::Device device) {
 
 // Work on a CUDA device that is written down once and then given to the device as a whole, again and again: the same
 // kernels on the same memory. The work must not wait for the device, and nothing of it is done while it is written
-// down. It has to have been done before, so that what is set up at its first time is there.
+// down. It has to have been done before, so that what is set up at its first time is there. What it leaves in tensors
+// that it made itself is good until this thread launches another graph.
 class DeviceGraph {
  public:
   // Null where it cannot be written down (an operator waits for the device, there is no memory): it then has to be done

@@ -1,18 +1,28 @@
 // Streams, memory and graphs of CUDA devices. c10's headers rather than ATen's context, which would have us link
 // libraries that we do not use.
 #include <ATen/Context.h>
+#include <ATen/core/CachingHostAllocator.h>
 #include <ATen/cuda/CUDAGraph.h>
 #include <c10/cuda/CUDACachingAllocator.h>
 #include <c10/cuda/CUDAEvent.h>
+#include <c10/cuda/CUDAFunctions.h>
 #include <c10/cuda/CUDAGuard.h>
 #include <c10/cuda/CUDAStream.h>
 
+#include <algorithm>
+#include <deque>
+#include <memory>
 #include <mutex>
+#include <string>
+#include <utility>
 
 #include "device/device.h"
 
 namespace ddpm {
 namespace {
+
+// The oldest compute capability that our kernels are compiled for (CMAKE_CUDA_ARCHITECTURES), and that has bfloat16.
+constexpr int kOldestMajor = 8;
 
 // Float32 means float32, as on the CPU, and the same numbers every time: what a training that is taken up again is
 // compared with.
@@ -33,10 +43,87 @@ std::mutex& capture_mutex() {
   return mutex;
 }
 
+// Streams that belong to one thread at a time. LibTorch's pool hands out the same 32 again and again, and what one
+// thread does on a stream that another captures would become part of that graph. They live as long as the process, and
+// are taken up again: LibTorch keeps a workspace for every stream that it has seen.
+class Streams {
+ public:
+  c10::cuda::CUDAStream take(c10::DeviceIndex device) {
+    const std::lock_guard lock(mutex_);
+    for (Entry& entry : all_) {
+      if (entry.taken || entry.stream.device_index() != device) continue;
+      entry.taken = true;
+      return entry.stream;
+    }
+    const c10::cuda::CUDAGuard guard(device);
+    cudaStream_t made = nullptr;
+    C10_CUDA_CHECK(cudaStreamCreateWithFlags(&made, cudaStreamNonBlocking));
+    all_.push_back({c10::cuda::getStreamFromExternal(made, device), true});
+    return all_.back().stream;
+  }
+
+  void give_back(const c10::cuda::CUDAStream& stream) {
+    const std::lock_guard lock(mutex_);
+    std::find_if(all_.begin(), all_.end(), [&](const Entry& entry) { return entry.stream == stream; })->taken = false;
+  }
+
+ private:
+  struct Entry {
+    c10::cuda::CUDAStream stream;
+    bool taken;
+  };
+  std::mutex mutex_;
+  std::deque<Entry> all_;
+};
+
+Streams& streams() {
+  static auto* made = new Streams;
+  return *made;
+}
+
+// The memory of this thread's graphs. They run one after another, and nothing in it is needed from one to the next but
+// what somebody holds a tensor of: so they share it, and together take little more than the largest of them.
+std::shared_ptr<const c10::MempoolId_t> graph_memory() {
+  thread_local std::weak_ptr<const c10::MempoolId_t> shared;  // until the last graph is gone
+  auto memory = shared.lock();
+  if (!memory) shared = memory = std::make_shared<const c10::MempoolId_t>(at::cuda::graph_pool_handle());
+  return memory;
+}
+
 }  // namespace
 
+bool built_for_cuda() { return true; }
+
+std::string why_not_cuda(c10::DeviceIndex index) {
+  const int count = c10::cuda::device_count();
+  if (count == 0) {
+    int driver = 0;
+    if (cudaDriverGetVersion(&driver) != cudaSuccess || driver == 0) return "there is no NVIDIA driver";
+    const auto release = [](int version) {
+      return std::to_string(version / 1000) + '.' + std::to_string(version % 1000 / 10);
+    };
+    return "the NVIDIA driver, which is for CUDA " + release(driver) + " (this build: " + release(CUDART_VERSION) +
+           "), tells of no device";
+  }
+  if (index >= count) {
+    return "the machine's devices are 'cuda:0' to 'cuda:" + std::to_string(count - 1) + "'";
+  }
+  int major = 0, minor = 0;
+  for (const auto& [value, which] :
+       {std::pair{&major, cudaDevAttrComputeCapabilityMajor}, std::pair{&minor, cudaDevAttrComputeCapabilityMinor}}) {
+    const cudaError_t status = cudaDeviceGetAttribute(value, which, index);
+    if (status != cudaSuccess) return cudaGetErrorString(status);
+  }
+  if (major >= kOldestMajor) return {};
+  return "the card has compute capability " + std::to_string(major) + '.' + std::to_string(minor) + ", and " +
+         std::to_string(kOldestMajor) + ".0 is the least";
+}
+
 struct DeviceScope::Cuda {
-  explicit Cuda(at::Device device) : guard(c10::cuda::getStreamFromPool(/*isHighPriority=*/false, device.index())) {}
+  explicit Cuda(at::Device device) : stream(streams().take(device.index())), guard(stream) {}
+  ~Cuda() { streams().give_back(stream); }
+
+  c10::cuda::CUDAStream stream;
   c10::cuda::CUDAStreamGuard guard;  // of the device too
 };
 
@@ -51,6 +138,7 @@ DeviceScope::~DeviceScope() {
   const std::lock_guard lock(capture_mutex());
   try {
     c10::cuda::CUDACachingAllocator::emptyCache();
+    at::getHostAllocator(at::kCUDA)->empty_cache();  // pinned memory
   } catch (const std::exception&) {
     // A device that has failed gives nothing back; whoever waited for its work was told.
   }
@@ -63,7 +151,9 @@ cuda::Stream stream_of(const at::Tensor& tensor) {
 void wait_for(at::Device device) { c10::cuda::getCurrentCUDAStream(device.index()).synchronize(); }
 
 struct DevicePace::Cuda {
-  c10::cuda::CUDAEvent ends[2];  // of the last step and the one before
+  // The thread sleeps while it waits.
+  static constexpr unsigned kFlags = cudaEventDisableTiming | cudaEventBlockingSync;
+  c10::cuda::CUDAEvent ends[2]{c10::cuda::CUDAEvent(kFlags), c10::cuda::CUDAEvent(kFlags)};  // of the last two steps
   int newest = 0;
 };
 
@@ -79,7 +169,7 @@ void DevicePace::step(at::Device device) {
 }
 
 struct DeviceGraph::Cuda {
-  c10::DeviceIndex device;
+  std::shared_ptr<const c10::MempoolId_t> memory = graph_memory();
   at::cuda::CUDAGraph graph;
 };
 
@@ -89,15 +179,14 @@ DeviceGraph::~DeviceGraph() = default;
 
 std::unique_ptr<DeviceGraph> DeviceGraph::capture(at::Device device, const std::function<void()>& work) {
   auto cuda = std::make_unique<Cuda>();
-  cuda->device = device.index();
   wait_for(device);
   const std::lock_guard lock(capture_mutex());
-  // What the work took when it was done one by one is not needed any more: the graph has memory of its own.
+  // What the work took when it was done one by one is not needed any more: graphs have memory of their own.
   c10::cuda::CUDACachingAllocator::emptyCache();
   bool began = false;
   try {
     // Of this thread alone: others may meanwhile use CUDA as they like.
-    cuda->graph.capture_begin({0, 0}, cudaStreamCaptureModeThreadLocal);
+    cuda->graph.capture_begin(*cuda->memory, cudaStreamCaptureModeThreadLocal);
     began = true;
     work();
     cuda->graph.capture_end();
@@ -109,6 +198,7 @@ std::unique_ptr<DeviceGraph> DeviceGraph::capture(at::Device device, const std::
       }
     }
     static_cast<void>(cudaGetLastError());  // the failure was told, and is not one of the next call
+    cuda.reset();                           // before another thread empties the cache
     return nullptr;
   }
   return std::unique_ptr<DeviceGraph>(new DeviceGraph(std::move(cuda)));

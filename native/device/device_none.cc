@@ -9,6 +9,10 @@ namespace {
 
 }  // namespace
 
+bool built_for_cuda() { return false; }
+
+std::string why_not_cuda(c10::DeviceIndex) { return "this build is one without CUDA"; }
+
 struct DeviceScope::Cuda {};
 
 DeviceScope::DeviceScope(at::Device device) {

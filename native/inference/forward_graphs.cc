@@ -3,7 +3,7 @@
 namespace ddpm {
 namespace {
 
-// Batch sizes at once: each has memory of its own for the whole pass.
+// Batch sizes at once.
 constexpr size_t kMostGraphs = 4;
 
 }  // namespace
@@ -13,10 +13,12 @@ at::Tensor ForwardGraphs::operator()(const at::Tensor& x, const at::Tensor& t, c
   const int64_t batch = x.size(0);
   auto found = by_batch_.find(batch);
   if (found == by_batch_.end()) {
-    // The first pass is also the one that packs weights and has cuDNN choose its kernels.
+    // The first pass is also the one that packs weights and has cuDNN choose its kernels: it has to have been to its
+    // end before one is captured.
+    const at::Tensor output = forward(x, t, labels);
     if (by_batch_.size() >= kMostGraphs) by_batch_.clear();
     by_batch_.emplace(batch, Captured{});
-    return forward(x, t, labels);
+    return output;
   }
   Captured& captured = found->second;
   if (!captured.tried) {

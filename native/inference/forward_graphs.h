@@ -17,7 +17,7 @@ class ForwardGraphs {
   // x [B, C, H, W], t [B], labels [B] (undefined for an unconditional network) -> [B, out, H, W]; all on the device
   using Forward = std::function<at::Tensor(const at::Tensor& x, const at::Tensor& t, const at::Tensor& labels)>;
 
-  // What `forward` gives, in memory that the next call may write to.
+  // What `forward` gives, in memory that the next call, of this or of other graphs of the thread, may write to.
   at::Tensor operator()(const at::Tensor& x, const at::Tensor& t, const at::Tensor& labels, const Forward& forward);
 
  private:

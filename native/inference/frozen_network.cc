@@ -38,11 +38,16 @@ std::vector<double> FrozenNetwork::time_convolutions(int64_t images, int64_t rep
   const auto convolve = [&] {
     for (const auto& call : calls) direct(call.x, call.owner, call.part, call.weights, call.stride, call.padding);
   };
+  const auto wait = [device = this->device()] {
+    if (device.is_cuda()) wait_for(device);
+  };
   convolve();  // packs the weights
   std::vector<double> seconds;
   for (int64_t i = 0; i < repeats; ++i) {
+    wait();
     const auto start = std::chrono::steady_clock::now();
     convolve();
+    wait();
     seconds.push_back(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
   }
   return seconds;

@@ -35,7 +35,7 @@ class FrozenNetwork {
   }
 
   // x [B, in, H, W] on the CPU or the device, one t and (for a network with classes) one label an image
-  // -> [B, out, H, W] on the device, float32; on a CUDA device good until the next call
+  // -> [B, out, H, W] on the device, float32; on a CUDA device good until the thread's next call
   at::Tensor operator()(const at::Tensor& x, at::IntArrayRef t, at::IntArrayRef labels, ForwardContext context) const {
     const at::Device device = weights_.flat().device();
     at::NoGradGuard no_gradients;
@@ -48,7 +48,9 @@ class FrozenNetwork {
     const auto forward = [&](const at::Tensor& x_t, const at::Tensor& step, const at::Tensor& label) {
       return network_(x_t, step, label, context).to(at::kFloat).contiguous();
     };
-    if (!graphs_) return forward(input, timesteps, label_tensor);
+    // Nothing is captured while the convolutions are written down.
+    const bool written_down = convolutions_ && convolutions_->calls != nullptr;
+    if (!graphs_ || written_down) return forward(input, timesteps, label_tensor);
     context.poll(input);
     context.cancelled = nullptr;  // a graph is not interrupted
     return (*graphs_)(input, timesteps, label_tensor, forward);

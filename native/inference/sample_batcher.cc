@@ -223,32 +223,32 @@ at::Tensor SampleBatcher::draw_noise(const std::vector<Slot>& slots, const std::
 
 void SampleBatcher::finish(Active& active, const std::vector<Lane>& lanes) const {
   if (lanes.empty()) return;
-  const at::Device device = active.network->device();
-  if (all_on(device) && active.request->options.as_levels) {
-    std::vector<at::Tensor> xs;
-    for (const Lane& lane : lanes) xs.push_back(lane.x);
-    const auto [levels, finite] = levels_from_device(at::cat(xs));
-    const int64_t bytes = levels.numel() / levels.size(0);
+  std::vector<at::Tensor> xs;
+  for (const Lane& lane : lanes) xs.push_back(lane.x);
+  const at::Tensor images = at::cat(xs);  // of all, for the one copy from a device
+  const int64_t elements = images.numel() / images.size(0);
+  if (all_on(images.device()) && active.request->options.as_levels) {
+    const auto [levels, finite] = levels_from_device(images);
     for (size_t i = 0; i < lanes.size(); ++i) {
       if (finite.const_data_ptr<uint8_t>()[i] == 0) refuse(lanes[i].image);
-      std::copy_n(levels.const_data_ptr<uint8_t>() + static_cast<int64_t>(i) * bytes, bytes,
-                  active.result.levels.data() + lanes[i].image * bytes);
+      std::copy_n(levels.const_data_ptr<uint8_t>() + static_cast<int64_t>(i) * elements, elements,
+                  active.result.levels.data() + lanes[i].image * elements);
     }
     return;
   }
-  for (const Lane& lane : lanes) finish(active, lane);
+  const at::Tensor here = images.to(at::kCPU);
+  for (size_t i = 0; i < lanes.size(); ++i) finish(active, lanes[i].image, here[static_cast<int64_t>(i)]);
 }
 
-void SampleBatcher::finish(Active& active, const Lane& lane) const {
-  const at::Tensor image = lane.x.to(at::kCPU).contiguous();
-  if (!at::isfinite(image).all().item<bool>()) refuse(lane.image);
+void SampleBatcher::finish(Active& active, int64_t index, const at::Tensor& image) const {
+  if (!at::isfinite(image).all().item<bool>()) refuse(index);
   const auto* values = image.const_data_ptr<float>();
   const int64_t elements = image.numel();
   if (active.request->options.as_levels) {
     image_to_levels(values, unet_.height, unet_.width, unet_.in_channels,
-                    active.result.levels.data() + lane.image * elements);
+                    active.result.levels.data() + index * elements);
   } else {
-    std::copy_n(values, elements, active.result.values.data() + lane.image * elements);
+    std::copy_n(values, elements, active.result.values.data() + index * elements);
   }
 }
 

@@ -96,7 +96,7 @@ class SampleBatcher {
                                const at::Tensor& x);
   // Puts clean images into the result.
   void finish(Active& active, const std::vector<Lane>& lanes) const;
-  void finish(Active& active, const Lane& lane) const;
+  void finish(Active& active, int64_t index, const at::Tensor& image) const;  // [C, H, W] on the CPU, contiguous
   void settle(const FrozenNetwork* network);
   void fail_largest(const FrozenNetwork* network, const std::exception_ptr& reason);
 

@@ -8,7 +8,7 @@
 namespace ddpm {
 namespace {
 
-// Each keeps memory for all that a pass leaves to its way back.
+// Kinds of passes at once.
 constexpr size_t kMostGraphs = 2;
 
 }  // namespace
@@ -32,9 +32,9 @@ void DeviceUpdates::pass(const PassInputs& inputs, uint64_t update, int64_t firs
   const std::tuple<int64_t, int64_t, bool> kind{inputs.x_t.size(0), images, recompute};
   auto found = passes_.find(kind);
   if (found == passes_.end()) {
+    run(inputs, key, &cancelled);  // to its end, before one is captured
     if (passes_.size() >= kMostGraphs) passes_.clear();
     passes_.emplace(kind, Captured{});
-    run(inputs, key, &cancelled);
     return;
   }
   Captured& captured = found->second;

@@ -123,15 +123,18 @@ void Adam::update_in_one_pass(ParameterSet& weights, ParameterSet& gradient, dou
 
 cuda::AdamStep Adam::device_step(double average_weight) const {
   const double rate = learning_rate();
-  const auto count = static_cast<double>(updates_ + 1);
-  return {static_cast<float>(rate),
-          static_cast<float>(config_.beta1),
-          static_cast<float>(config_.beta2),
-          static_cast<float>(config_.epsilon),
-          static_cast<float>(config_.weight_decay),
-          static_cast<float>(rate / (1 - std::pow(config_.beta1, count))),
-          static_cast<float>(std::sqrt(1 - std::pow(config_.beta2, count))),
-          static_cast<float>(average_weight)};
+  const auto n = static_cast<double>(updates_ + 1);
+  cuda::AdamStep step{};
+  step.beta1 = static_cast<float>(config_.beta1);
+  step.beta2 = static_cast<float>(config_.beta2);
+  step.rest1 = static_cast<float>(1 - config_.beta1);
+  step.rest2 = static_cast<float>(1 - config_.beta2);
+  step.step_size = static_cast<float>(rate / (1 - std::pow(config_.beta1, n)));
+  step.root_scale = static_cast<float>(1 / std::sqrt(1 - std::pow(config_.beta2, n)));
+  step.epsilon = static_cast<float>(config_.epsilon);
+  step.weight_scale = static_cast<float>(1 - rate * config_.weight_decay);
+  step.average_weight = static_cast<float>(average_weight);
+  return step;
 }
 
 void Adam::updated_on_device(double norm) {

@@ -10,12 +10,18 @@
 namespace ddpm {
 namespace {
 
-// Hands out leaves of the autograd graph: views of the weights whose gradients add up in views of a second set.
+// Hands out leaves of the autograd graph: views of the weights whose gradients add up in views of a second set, or the
+// copies that stand in for them, where there are such.
 class TrainableSource : public ParameterSource {
  public:
-  TrainableSource(const ParameterSet& weights, const ParameterSet& gradient) : weights_(weights), gradient_(gradient) {}
+  TrainableSource(const ParameterSet& weights, const ParameterSet& gradient, const HalfWeights* copies)
+      : weights_(weights), gradient_(gradient), copies_(copies) {}
 
   at::Tensor parameter(const std::string& name, at::IntArrayRef, Init) override {
+    if (copies_ != nullptr) {
+      at::Tensor copy = copies_->copy_of(name);
+      if (copy.defined()) return copy;
+    }
     const auto& spec = weights_.layout()->spec(name);
     at::Tensor leaf = weights_.view(spec).detach();
     leaf.requires_grad_(true);
@@ -26,11 +32,21 @@ class TrainableSource : public ParameterSource {
  private:
   const ParameterSet& weights_;
   const ParameterSet& gradient_;
+  const HalfWeights* copies_;
 };
 
-UNet trainable_network(const UNetConfig& config, const ParameterSet& weights, const ParameterSet& gradient) {
-  TrainableSource source(weights, gradient);
+UNet trainable_network(const UNetConfig& config, const ParameterSet& weights, const ParameterSet& gradient,
+                       const HalfWeights* copies) {
+  TrainableSource source(weights, gradient, copies);
   return UNet(config, source);
+}
+
+bool on_cuda(const ParameterSet& weights) { return weights.flat().device().is_cuda(); }
+
+std::unique_ptr<HalfWeights> copies_for(Precision precision, const ParameterSet& weights,
+                                        const ParameterSet& gradient) {
+  if (!fast_paths() || !on_cuda(weights) || precision != Precision::kBFloat16) return nullptr;
+  return std::make_unique<HalfWeights>(weights, gradient);
 }
 
 }  // namespace
@@ -44,11 +60,11 @@ Trainer::Trainer(const TrainingConfig& config, TrainingState state)
       diffusion_(config.diffusion),
       state_(std::move(state)),
       gradient_(ParameterSet::zeros_like(state_.raw)),
-      network_(trainable_network(config.unet, state_.raw, gradient_)),
+      copies_(copies_for(config.precision, state_.raw, gradient_)),
+      network_(trainable_network(config.unet, state_.raw, gradient_, copies_.get())),
       adam_(config.optimizer, state_.exp_avg, state_.exp_avg_sq, state_.counters.updates),
       average_(config.ema) {
-  const at::Device device = state_.raw.flat().device();
-  if (fast_paths() && device.is_cuda()) device_ = std::make_unique<DeviceUpdates>(device);
+  if (fast_paths() && on_cuda(state_.raw)) device_ = std::make_unique<DeviceUpdates>(state_.raw.flat().device());
 }
 
 double Trainer::accumulate(int64_t first, int64_t count, const Passes& passes, uint64_t step,
@@ -63,6 +79,7 @@ at::Tensor Trainer::forward_and_backward(const PassInputs& inputs, int64_t first
   const DropoutKey dropout{config_.seed, step, static_cast<uint64_t>(first), key};
   const ForwardContext context{config_.unet.dropout > 0 ? &dropout : nullptr, cancelled, passes.recompute};
 
+  if (copies_) copies_->refresh();
   at::AutoGradMode with_gradients(true);
   at::Tensor loss;
   {
@@ -71,6 +88,7 @@ at::Tensor Trainer::forward_and_backward(const PassInputs& inputs, int64_t first
     loss = simple_loss(predicted, inputs.eps).sum() / static_cast<double>(passes.images);  // Algorithm 1, line 5
   }
   loss.backward();
+  if (copies_) copies_->add_gradients();
   return loss.detach();
 }
 

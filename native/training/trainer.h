@@ -13,6 +13,7 @@
 #include "training/device_inputs.h"
 #include "training/device_updates.h"
 #include "training/ema.h"
+#include "training/half_weights.h"
 #include "training/optimizer.h"
 #include "training/training_state.h"
 
@@ -96,7 +97,8 @@ class Trainer {
   GaussianDiffusion diffusion_;
   TrainingState state_;
   ParameterSet gradient_;
-  UNet network_;  // bound to the raw weights, its gradients to gradient_
+  std::unique_ptr<HalfWeights> copies_;  // null where the raw weights themselves are computed with
+  UNet network_;                         // bound to the raw weights or their copies, its gradients to gradient_
   Adam adam_;
   Ema average_;
   std::unique_ptr<DeviceUpdates> device_;  // null where there is no such path

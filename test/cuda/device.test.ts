@@ -1,10 +1,22 @@
 /** Which devices a model can be given. */
-import { Ddpm } from '../../lib';
+import { Ddpm, type Device } from '../../lib';
+import { native } from '../../lib/binding';
+import { warningsOf } from '../checkpoint/state/support';
 import { randomImages } from '../model/datasets';
-import { small } from '../model/models';
-import { cudaAvailable, describeWithCard } from './card';
+import { randomModel, small } from '../model/models';
+import { cudaAvailable, describeWithCard, networks } from './card';
 
-const withDevice = (device: 'auto' | 'cuda' | `cuda:${number}`) => new Ddpm({ ...small, device });
+const withDevice = (device: Device) => new Ddpm({ ...small, device });
+
+test('a build for CUDA without a device that it can use says so once', async () => {
+  const { cudaProblem } = native();
+  const warnings = await warningsOf(async () => {
+    for (let i = 0; i < 2; i++) await withDevice('auto').dispose();
+    await withDevice('cpu').dispose();
+  });
+  const message = `device: 'auto' is the CPU, although this build is one for CUDA: ${cudaProblem}`;
+  expect(warnings).toEqual(cudaProblem === undefined ? [] : [{ code: 'DDPM_NO_CUDA_DEVICE', message }]);
+});
 
 test("'auto' trains and samples on what there is", async () => {
   await using ddpm = withDevice('auto');
@@ -27,4 +39,20 @@ describeWithCard('on a card', () => {
     await using ddpm = withDevice('cuda');
     expect(ddpm.device).toBe('cuda:0');
   });
+
+  test('a model is what it is alone, however many others come and go beside it', async () => {
+    const config = { ...networks['packs of channels'], device: 'cuda' } as const;
+    const pictures = async (ddpm: Ddpm) => {
+      const made: number[][] = [];
+      for (const count of [3, 2, 3]) made.push([...(await ddpm.sample(count, { steps: 5, seed: 1 })).data]);
+      return made;
+    };
+    await using first = await randomModel(config);
+    const alone = await pictures(first);
+    // More than the streams of LibTorch's pool.
+    for (let i = 0; i < 40; i++) {
+      await using other = await randomModel(config);
+      expect(await Promise.all([pictures(first), pictures(other)])).toEqual([alone, alone]);
+    }
+  }, 300_000);
 });

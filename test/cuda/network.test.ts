@@ -35,6 +35,18 @@ describeWithCard('on a card', () => {
     });
   });
 
+  test.each<[string, (x: Float32Array) => Float32Array]>([
+    ['values whose squares float32 does not have', (x) => x.map((value) => 1e30 * value)],
+    ['a first pixel far from all others', (x) => x.map((value, i) => (i % 48 ** 2 === 0 ? 1e4 : value))],
+    ['the same all over', (x) => x.fill(2)],
+  ])('%s', async (_, change) => {
+    const { unet, ...rest } = networks['packs of channels'];
+    const config = { ...rest, image: { size: 48, channels: 1 }, unet: { ...unet, attentionResolutions: [24] } };
+    const x = change(normals(48 ** 2, 1));
+    const { cuda, cpu } = await onBoth(config, async (ddpm) => (await ddpm.predictNoise(x, 10)).data);
+    expect(relativeToLargest(cuda, cpu)).toBeLessThanOrEqual(1e-4);
+  });
+
   test('batches of many sizes in turn', async () => {
     const config = networks['packs of channels'];
     const { cuda, cpu } = await onBoth(config, async (ddpm) => {

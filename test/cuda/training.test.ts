@@ -99,6 +99,19 @@ describeWithCard('on a card', () => {
     expect(JSON.stringify(reports.slice(5))).toBe(JSON.stringify(undisturbed.slice(5)));
   });
 
+  test('a training that is stopped in a pass and goes on is the one that never stopped', async () => {
+    const config: DdpmConfig = { ...resumed, device: 'cuda' };
+    await using whole = new Ddpm(config);
+    await training(whole);
+    for (const delay of [0, 1, 5, 20]) {
+      await using stopped = new Ddpm(config);
+      const signal = AbortSignal.timeout(delay);
+      await stopped.train(await images(), { ...options, steps: 8, signal }).catch(() => {});
+      await training(stopped);
+      expect(await fingerprint(stopped)).toBe(await fingerprint(whole));
+    }
+  });
+
   test('samples meanwhile change nothing', async () => {
     const config: DdpmConfig = { ...resumed, device: 'cuda' };
     const train = async (during: (ddpm: Ddpm) => Promise<unknown>) => {

@@ -22,23 +22,37 @@ __global__ void moments(Maps<const T> maps, int pixels, float* sums) {
   });
 }
 
-// Mean and variance of a group, value after value in float64: for squares beyond float32.
+// How much larger than the variance the sums may be that it is left over from, as on the CPU.
+constexpr double kMostCancellation = 256;
+
+// Mean and variance of a group, value after value in float64, by all lanes of its warp: for squares beyond float32, and
+// for first pixels that are far from all others. sum[c] becomes the sum of the channel's values, without the shift.
 template <class T>
 __device__ void moments_in_float64(const Maps<const T>& maps, const float* shift, const Group& group, int pixels,
-                                   double& mean, double& variance) {
-  const int width = group.end - group.begin;
-  const int64_t values = int64_t{width} * pixels;
-  const auto value = [&](int64_t i) {
-    const int c = group.begin + static_cast<int>(i % width);
-    return static_cast<double>(to_float(*maps.at(int64_t{group.image} * pixels + i / width, c))) +
-           (shift != nullptr ? shift[c] : 0.0f);
+                                   double* sum, double& mean, double& variance) {
+  const int lane = threadIdx.x;
+  const double values = static_cast<double>(pixels) * (group.end - group.begin);
+  const auto moved = [&](int c) { return shift != nullptr ? static_cast<double>(shift[c]) : 0.0; };
+  const auto over_pixels = [&](int c, auto f) {
+    double part = 0;
+    for (int pixel = lane; pixel < pixels; pixel += kWarp) {
+      part += f(static_cast<double>(to_float(*maps.at(int64_t{group.image} * pixels + pixel, c))));
+    }
+    return warp_sum(part);
   };
-  double sum = 0;
-  for (int64_t i = threadIdx.x; i < values; i += kWarp) sum += value(i);
-  mean = warp_sum(sum) / static_cast<double>(values);
-  sum = 0;
-  for (int64_t i = threadIdx.x; i < values; i += kWarp) sum += (value(i) - mean) * (value(i) - mean);
-  variance = warp_sum(sum) / static_cast<double>(values);
+  mean = variance = 0;
+  for (int c = group.begin; c < group.end; ++c) {
+    const double total = over_pixels(c, [](double x) { return x; });
+    if (lane == 0) sum[c] = total;
+    mean += total + pixels * moved(c);
+  }
+  mean /= values;
+  for (int c = group.begin; c < group.end; ++c) {
+    const double off = moved(c) - mean;
+    variance += over_pixels(c, [off](double x) { return (x + off) * (x + off); });
+  }
+  variance /= values;
+  __syncwarp();  // the other lanes read the sums
 }
 
 // The statistics of each group, a warp for each. With d_c = origin + shift - mean and n pixels,
@@ -54,45 +68,49 @@ __global__ void finish(Maps<const T> maps, int images, int pixels, int groups, c
   const int lane = threadIdx.x;
   const auto n = static_cast<double>(pixels);
   const double values = n * (group.end - group.begin);
-  const float* moved = shift == nullptr ? nullptr : shift + group.image * shift_pitch;
+  const float* shifts = shift == nullptr ? nullptr : shift + group.image * shift_pitch;
   total_pieces(group, (pixels + kPixelsAPiece - 1) / kPixelsAPiece, channels, sums, totals);
-  const double* sum = totals + int64_t{group.image} * 2 * channels;
+  double* sum = totals + int64_t{group.image} * 2 * channels;
   const double* square = sum + channels;
-  const auto origin = [&](int c) { return to_float(*maps.at(int64_t{group.image} * pixels, c)); };
-  const auto start = [&](int c) {
-    return static_cast<double>(origin(c)) + (moved != nullptr ? static_cast<double>(moved[c]) : 0.0);
-  };
+  const auto moved = [&](int c) { return shifts != nullptr ? static_cast<double>(shifts[c]) : 0.0; };
+  const auto first_pixel = [&](int c) { return to_float(*maps.at(int64_t{group.image} * pixels, c)); };
 
   double part = 0;
-  for (int c = group.begin + lane; c < group.end; c += kWarp) part += sum[c] + n * start(c);
+  for (int c = group.begin + lane; c < group.end; c += kWarp) part += sum[c] + n * (first_pixel(c) + moved(c));
   double mean = warp_sum(part) / values;
   part = 0;
+  double sizes = 0;
   for (int c = group.begin + lane; c < group.end; c += kWarp) {
-    const double d = start(c) - mean;
-    part += square[c] + 2 * d * sum[c] + n * d * d;
+    const double d = first_pixel(c) + moved(c) - mean, mixed = 2 * d * sum[c];
+    part += square[c] + mixed + n * d * d;
+    sizes += square[c] + fabs(mixed);
   }
   double variance = warp_sum(part) / values;
-  if (!isfinite(variance)) moments_in_float64(maps, moved, group, pixels, mean, variance);
+  sizes = warp_sum(sizes) / values;
+  // The same for all lanes.
+  const bool anew = !isfinite(variance) || sizes > kMostCancellation * variance;
+  if (anew) moments_in_float64(maps, shifts, group, pixels, sum, mean, variance);
   const double rstd = 1 / sqrt((variance < 0 ? 0 : variance) + epsilon);
 
   const auto row = [&](NormRow which, int c) -> float& {
     return statistics[(int64_t{which} * images + group.image) * channels + c];
   };
   for (int c = group.begin + lane; c < group.end; c += kWarp) {
-    const double scale = rstd * weight[c];
+    const float origin = anew ? static_cast<float>(mean - moved(c)) : first_pixel(c);
+    const double scale = rstd * weight[c], offset = origin + moved(c) - mean;
     row(kScale, c) = static_cast<float>(scale);
-    row(kShift, c) = static_cast<float>(bias[c] + (start(c) - origin(c) - mean) * scale);
-    row(kOrigin, c) = origin(c);
-    row(kOffset, c) = static_cast<float>(start(c) - mean);
+    row(kShift, c) = static_cast<float>(bias[c] + offset * scale);
+    row(kOrigin, c) = origin;
+    row(kOffset, c) = static_cast<float>(offset);
     row(kRstd, c) = static_cast<float>(rstd);
-    row(kSum, c) = static_cast<float>(sum[c]);
+    row(kSum, c) = static_cast<float>(anew ? sum[c] - n * origin : sum[c]);
   }
 }
 
-// y = f(scale x + shift), a pack of channels a thread.
+// y = f(scale (x - origin) + shift), a pack of channels a thread.
 template <class T, int V>
-__global__ void normalize(Maps<const T> maps, int64_t all_pixels, int pixels, const float* scale, const float* shift,
-                          bool silu, T* y) {
+__global__ void normalize(Maps<const T> maps, int64_t all_pixels, int pixels, const float* origin, const float* scale,
+                          const float* shift, bool silu, T* y) {
   const int channels = maps.all_channels(), packs = channels / V;
   const int64_t index = flat_index();
   if (index >= all_pixels * packs) return;
@@ -100,10 +118,10 @@ __global__ void normalize(Maps<const T> maps, int64_t all_pixels, int pixels, co
   const int c = static_cast<int>(index % packs) * V;
   const int64_t place = pixel / pixels * channels + c;
   auto values = load<V>(maps.at(pixel, c));
-  const auto a = load<V>(scale + place), b = load<V>(shift + place);
+  const auto o = load<V>(origin + place), a = load<V>(scale + place), b = load<V>(shift + place);
 #pragma unroll
   for (int i = 0; i < V; ++i) {
-    const float v = a.v[i] * values.v[i] + b.v[i];
+    const float v = a.v[i] * (values.v[i] - o.v[i]) + b.v[i];
     values.v[i] = silu ? __fdividef(v, 1.0f + __expf(-v)) : v;
   }
   store(y + index * V, values);
@@ -132,7 +150,8 @@ void group_norm(const NormShape& shape, const NormMaps& tensors, const float* sh
     check_launch();
     const int64_t all_pixels = shape.images * shape.pixels;
     normalize<T, V><<<blocks_for(all_pixels * packs), kBlock, 0, stream>>>(
-        maps, all_pixels, pixels, statistics + kScale * a_row, statistics + kShift * a_row, silu, static_cast<T*>(y));
+        maps, all_pixels, pixels, statistics + kOrigin * a_row, statistics + kScale * a_row,
+        statistics + kShift * a_row, silu, static_cast<T*>(y));
     check_launch();
   });
 }

@@ -29,9 +29,9 @@ struct NormMaps {
 
 // What the way back needs of the way there, for each image and channel; contiguous [kNormRows, images, channels].
 enum NormRow {
-  kScale,  // y = f(kScale x + kShift)
+  kScale,  // y = f(kScale (x - kOrigin) + kShift)
   kShift,
-  kOrigin,  // the sums are taken of x - kOrigin, the first pixel's value, so that channels far from zero lose no digits
+  kOrigin,  // near the channel's values: no digits are lost where these are far from zero
   kOffset,  // what is to be added to x - kOrigin for the distance from the group's mean
   kRstd,    // 1 / sqrt(variance + epsilon)
   kSum,     // the sum of x - kOrigin

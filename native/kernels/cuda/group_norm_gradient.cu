@@ -21,14 +21,23 @@ Rows rows_of(const float* statistics, const NormShape& shape) {
   return {row(kScale), row(kShift), row(kOrigin), row(kOffset), row(kRstd), row(kSum)};
 }
 
-// g = f'(scale x + shift) dy, the gradient by what weight and bias are applied to give.
+// x - origin.
 template <int V>
-__device__ inline Floats<V> before_activation(const Floats<V>& x, Floats<V> dy, const Rows& rows, int64_t place,
-                                              bool silu) {
+__device__ inline Floats<V> from_origin(Floats<V> x, const Rows& rows, int64_t place) {
+  const auto origin = load<V>(rows.origin + place);
+#pragma unroll
+  for (int i = 0; i < V; ++i) x.v[i] -= origin.v[i];
+  return x;
+}
+
+// g = f'(scale (x - origin) + shift) dy, the gradient by what weight and bias are applied to give.
+template <int V>
+__device__ inline Floats<V> before_activation(const Floats<V>& x_from_origin, Floats<V> dy, const Rows& rows,
+                                              int64_t place, bool silu) {
   if (!silu) return dy;
   const auto a = load<V>(rows.scale + place), b = load<V>(rows.shift + place);
 #pragma unroll
-  for (int i = 0; i < V; ++i) dy.v[i] *= silu_slope(a.v[i] * x.v[i] + b.v[i]);
+  for (int i = 0; i < V; ++i) dy.v[i] *= silu_slope(a.v[i] * x_from_origin.v[i] + b.v[i]);
   return dy;
 }
 
@@ -38,13 +47,12 @@ __global__ void gradient_moments(Maps<const T> maps, const T* dy, int pixels, Ro
   const int channels = maps.all_channels();
   sum_piece<V>(pixels, channels, sums, [&](int image, int64_t pixel, int c, float* sum_g, float* sum_gx) {
     const int64_t place = int64_t{image} * channels + c;
-    const auto x = load<V>(maps.at(pixel, c));
+    const auto x = from_origin<V>(load<V>(maps.at(pixel, c)), rows, place);
     const auto g = before_activation<V>(x, load<V>(dy + pixel * channels + c), rows, place, silu);
-    const auto origin = load<V>(rows.origin + place);
 #pragma unroll
     for (int i = 0; i < V; ++i) {
       sum_g[i] += g.v[i];
-      sum_gx[i] += g.v[i] * (x.v[i] - origin.v[i]);
+      sum_gx[i] += g.v[i] * x.v[i];
     }
   });
 }
@@ -95,13 +103,12 @@ __global__ void gradient(Maps<const T> maps, const T* dy, int64_t all_pixels, in
   const int64_t pixel = index / packs;
   const int c = static_cast<int>(index % packs) * V;
   const int64_t place = pixel / pixels * channels + c;
-  const auto x = load<V>(maps.at(pixel, c));
+  const auto x = from_origin<V>(load<V>(maps.at(pixel, c)), rows, place);
   auto d = before_activation<V>(x, load<V>(dy + index * V), rows, place, silu);
-  const auto origin = load<V>(rows.origin + place);
   const auto by_g = load<V>(coefficients + place), by_x = load<V>(coefficients + a_row + place),
              constant = load<V>(coefficients + 2 * a_row + place);
 #pragma unroll
-  for (int i = 0; i < V; ++i) d.v[i] = by_g.v[i] * d.v[i] + by_x.v[i] * (x.v[i] - origin.v[i]) + constant.v[i];
+  for (int i = 0; i < V; ++i) d.v[i] = by_g.v[i] * d.v[i] + by_x.v[i] * x.v[i] + constant.v[i];
   store(gradients.at(pixel, c), d);
 }
 

@@ -12,7 +12,7 @@ __device__ double block_sum(double value) {
     __syncthreads();
     if (threadIdx.x < half) part[threadIdx.x] += part[threadIdx.x + half];
   }
-  return part[0];
+  return threadIdx.x == 0 ? part[0] : 0;
 }
 
 __global__ void sum_squares(const float* gradient, int64_t packs, double* partial) {
@@ -58,10 +58,9 @@ __global__ void update(AdamStep step, const UpdateReport* report, int64_t packs,
 #pragma unroll
   for (int k = 0; k < 4; ++k) {
     g.v[k] *= scale;
-    w.v[k] -= step.rate * step.weight_decay * w.v[k];
-    m.v[k] = fmaf(step.beta1, m.v[k], fmaf(-step.beta1, g.v[k], g.v[k]));
-    v.v[k] = fmaf(step.beta2, v.v[k], fmaf(-step.beta2, g.v[k] * g.v[k], g.v[k] * g.v[k]));
-    w.v[k] -= step.step_size * m.v[k] / (sqrtf(v.v[k]) / step.bias_correction2_sqrt + step.epsilon);
+    m.v[k] = m.v[k] * step.beta1 + g.v[k] * step.rest1;
+    v.v[k] = v.v[k] * step.beta2 + g.v[k] * g.v[k] * step.rest2;
+    w.v[k] = w.v[k] * step.weight_scale - m.v[k] * step.step_size / (sqrtf(v.v[k]) * step.root_scale + step.epsilon);
     // As at::lerp has it: exact at both ends.
     const float by = step.average_weight;
     a.v[k] = by < 0.5f ? a.v[k] + by * (w.v[k] - a.v[k]) : w.v[k] - (w.v[k] - a.v[k]) * (1.0f - by);

@@ -21,12 +21,15 @@ struct UpdateReport {
   float gradient_scale;  // of clipping: 1 where there is none
 };
 
-// Adam (Kingma, Ba 2015) with decoupled weight decay, and the moving average of the weights.
+// Numbers of one update, those of the CPU's kernel (kernels/cpu/adam_kernels.h).
 struct AdamStep {
-  float rate, beta1, beta2, epsilon, weight_decay;
-  float step_size;              // rate / (1 - beta1^n)
-  float bias_correction2_sqrt;  // sqrt(1 - beta2^n)
-  float average_weight;         // 1 - decay: what the new weights count for in the average
+  float beta1, beta2;
+  float rest1, rest2;  // 1 - beta1, 1 - beta2, from float64: float32's difference has few digits where beta is near 1
+  float step_size;     // learning rate / (1 - beta1^n)
+  float root_scale;    // 1 / sqrt(1 - beta2^n)
+  float epsilon;
+  float weight_scale;    // 1 - learning rate * weight decay
+  float average_weight;  // 1 - decay: what the new weights count for in the average
 };
 
 // The update's loss (double, on the device) and the global norm of the gradient, and what follows from them, into
@@ -36,9 +39,11 @@ constexpr int kNormBlocks = 512;
 void judge(const float* gradient, int64_t count, const double* loss, double largest_norm, double clip, double* partial,
            UpdateReport* report, Stream stream);
 
-// One update of the weights, the moments and the average, in one pass, unless the report says that none is to be made:
-//   g = gradient_scale gradient,  w -= rate weight_decay w,  m = beta1 m + (1 - beta1) g,  v = beta2 v + (1 - beta2)
-//   g², w -= step_size m / (sqrt(v) / bias_correction2_sqrt + epsilon),  average += average_weight (w - average)
+// Adam (Kingma, Ba 2015) with decoupled weight decay, and the moving average after it, in one pass over everything,
+// unless the report says that no update is to be made:
+//   g <- gradient_scale g;  m <- beta1 m + rest1 g;  v <- beta2 v + rest2 g²
+//   w <- weight_scale w - step_size m / (root_scale sqrt(v) + epsilon);  average <- average + average_weight (w -
+//   average)
 // The gradient is left clipped. `count` is a multiple of 4.
 void adam_and_average(const AdamStep& step, const UpdateReport* report, int64_t count, float* gradient, float* weights,
                       float* exp_avg, float* exp_avg_sq, float* average, Stream stream);
