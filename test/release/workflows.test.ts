@@ -14,7 +14,7 @@ describe.each(readdirSync(folder))('%s', (file) => {
     const runs = found(/\bnpm run ([\w:-]+)/g);
     expect(runs.length).toBeGreaterThan(0);
     expect(runs.filter((name) => !(name in scripts))).toEqual([]);
-    expect(found(/\bnode (scripts\/[\w/.-]+)/g).filter((path) => !existsSync(join(root, path)))).toEqual([]);
+    expect(found(/\b(?:node|cp) (scripts\/[\w/.-]+)/g).filter((path) => !existsSync(join(root, path)))).toEqual([]);
   });
 
   test('names actions by commit, with the release beside it', () => {
