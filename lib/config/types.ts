@@ -205,8 +205,11 @@ export interface EmaOptions {
   warmup?: boolean;
 }
 
-/** 'auto' takes a CUDA device where there is one; 'cuda:N' is the card number N. */
-export type Device = 'auto' | 'cpu' | 'cuda' | `cuda:${number}`;
+/**
+ * 'auto' takes a CUDA device where there is one, else the CPU; 'cuda:N' is the card number N. 'mps' is a Mac's GPU, by
+ * LibTorch's own operators.
+ */
+export type Device = 'auto' | 'cpu' | 'cuda' | `cuda:${number}` | 'mps';
 
 /** The numbers that the network computes with. */
 export type Precision = 'float32' | 'bfloat16';

@@ -63,6 +63,11 @@ Napi::Value new_array(Napi::Env env, const char* type, size_t count) {
 }
 
 at::Device device(const std::string& name) {
+  if (name == "mps") {
+    if (at::hasMPS()) return at::Device(at::kMPS, 0);
+    throw Error("ERR_CONFIG",
+                "device: expected 'cpu' or 'auto', got 'mps': this LibTorch can use no GPU of Apple's on this machine");
+  }
   if (name == "cpu" || (name == "auto" && !at::hasCUDA())) return at::kCPU;
   if (!at::hasCUDA()) {
     throw Error("ERR_CONFIG", "device: expected 'cpu' or 'auto', got '" + name +

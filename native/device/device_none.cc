@@ -12,7 +12,7 @@ namespace {
 struct DeviceScope::Cuda {};
 
 DeviceScope::DeviceScope(at::Device device) {
-  if (!device.is_cpu()) absent();
+  if (device.is_cuda()) absent();
 }
 
 DeviceScope::~DeviceScope() = default;
