@@ -68,7 +68,7 @@ export interface NativeModelOptions {
   diffusion: NativeDiffusionOptions;
   optimizer: NativeOptimizerOptions;
   ema: NativeEmaOptions;
-  /** 'cpu', 'cuda' or 'cuda:N'; 'auto' takes a CUDA device where there is one. */
+  /** 'cpu', 'cuda', 'cuda:N' or 'mps'; 'auto' takes a CUDA device where there is one. */
   device: string;
   precision: 'float32' | 'bfloat16';
   seed: number;
@@ -209,7 +209,7 @@ export interface NativeTrainingState {
 
 /** Model, optimizer and EMA; each instance has a thread of its own. */
 export interface NativeModel {
-  /** The device in use: 'cpu' or 'cuda:N'. */
+  /** The device in use: 'cpu', 'cuda:N' or 'mps:0'. */
   readonly device: string;
   readonly step: number;
   /** Name and shape of each parameter, in the order of the network's layers. */

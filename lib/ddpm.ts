@@ -208,7 +208,7 @@ export class Ddpm {
     return Ddpm.load(await downloadModel(source, load.variant), load);
   }
 
-  /** The device in use: 'cpu' or 'cuda:N'. */
+  /** The device in use: 'cpu', 'cuda:N' or 'mps:0'. */
   get device(): string {
     return this.#native.device;
   }

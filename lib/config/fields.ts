@@ -29,8 +29,8 @@ export const optimizerSchema = options({
 export const emaSchema = options({ decay: fraction(), warmup: flag() } satisfies Fields<EmaOptions>);
 
 export const deviceSchema = allow(
-  "'auto', 'cpu', 'cuda' or 'cuda:N'",
-  z.custom<Device>((value) => typeof value === 'string' && /^(auto|cpu|cuda|cuda:(0|[1-9]\d?))$/.test(value)),
+  "'auto', 'cpu', 'cuda', 'cuda:N' or 'mps'",
+  z.custom<Device>((value) => typeof value === 'string' && /^(auto|cpu|cuda|cuda:(0|[1-9]\d?)|mps)$/.test(value)),
 );
 
 export const precisionSchema = choice(['auto', 'float32', 'bfloat16']);

@@ -207,9 +207,9 @@ export interface EmaOptions {
 
 /**
  * 'auto' takes the first CUDA device where this build can use it (compute capability 8.0 or newer), else the CPU; 'cuda:N' is
- * the card number N.
+ * the card number N. 'mps' is a Mac's GPU, by LibTorch's own operators.
  */
-export type Device = 'auto' | 'cpu' | 'cuda' | `cuda:${number}`;
+export type Device = 'auto' | 'cpu' | 'cuda' | `cuda:${number}` | 'mps';
 
 /** The numbers that the network computes with. */
 export type Precision = 'float32' | 'bfloat16';

@@ -2,11 +2,21 @@
  * Writes that are whole or not there at all. Everything is written under another name and flushed first; then it is
  * renamed into place, and the folder is flushed.
  */
-import { type FileHandle, mkdir, open, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { type FileHandle, mkdir, open, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { DdpmError, throwIfAborted } from '../errors';
 import { isMissing, writeError } from './errors';
-import { exists, foldersOf, makeFolder, oneAtATime, randomName, removeEmpty, syncFolder, syncFolders } from './folders';
+import {
+  exists,
+  foldersOf,
+  makeFolder,
+  move,
+  oneAtATime,
+  randomName,
+  removeEmpty,
+  syncFolder,
+  syncFolders,
+} from './folders';
 import { requireSpace } from './space';
 
 const STAGE_PREFIX = '.ddpm-save-';
@@ -34,7 +44,7 @@ export async function writeFileAtomic(
       await file.close();
     }
     throwIfAborted(signal);
-    await rename(temporary, path);
+    await move(temporary, path);
     await syncFolder(dirname(path));
   } catch (error) {
     // What went wrong first is what the caller must hear of.
@@ -163,9 +173,9 @@ async function commit(
     await mkdir(outgoing);
     for (const path of leaving) await moveIfThere(path, folder, outgoing);
     await syncFolders(folder, foldersOf(leaving));
-    for (const path of paths) await rename(join(incoming, path), join(folder, path));
+    for (const path of paths) await move(join(incoming, path), join(folder, path));
     await syncFolders(folder, foldersOf(paths));
-    await rename(outgoing, done);
+    await move(outgoing, done);
     await syncFolder(stage);
   } catch (error) {
     try {
@@ -214,7 +224,7 @@ async function mendFolder(folder: string): Promise<void> {
 async function moveIfThere(path: string, from: string, to: string): Promise<void> {
   if (!(await exists(join(from, path)))) return;
   await mkdir(dirname(join(to, path)), { recursive: true });
-  await rename(join(from, path), join(to, path));
+  await move(join(from, path), join(to, path));
 }
 
 /** Everything in a folder that is not a folder itself; relative paths. */

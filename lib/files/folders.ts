@@ -1,8 +1,9 @@
 /** Folders: made, flushed, removed, and worked on by one call at a time. */
 import { randomBytes } from 'node:crypto';
-import { lstat, mkdir, open, rmdir, stat } from 'node:fs/promises';
+import { lstat, mkdir, open, rename, rmdir, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { isMissing } from './errors';
+import { patiently } from './patiently';
 
 /** Makes the names in a folder last through a power cut. */
 export async function syncFolder(folder: string): Promise<void> {
@@ -14,6 +15,11 @@ export async function syncFolder(folder: string): Promise<void> {
   } finally {
     await handle.close();
   }
+}
+
+/** Gives a file or folder another name, in place of what has it. */
+export async function move(from: string, to: string): Promise<void> {
+  await patiently(() => rename(from, to));
 }
 
 /** Whether there is anything of this name. */

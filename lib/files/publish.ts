@@ -1,8 +1,8 @@
 /** Folders that are whole or not there at all: filled under a hidden name, flushed, and given their own by one rename. */
-import { mkdir, readdir, rename, rm } from 'node:fs/promises';
+import { mkdir, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { writeError } from './errors';
-import { makeFolder, randomName, removeEmpty, syncFolder } from './folders';
+import { makeFolder, move, randomName, removeEmpty, syncFolder } from './folders';
 
 const STAGE_PREFIX = '.ddpm-new-';
 const REMOVED_PREFIX = '.ddpm-old-';
@@ -28,7 +28,7 @@ export async function publishFolder(
     await mkdir(stage);
     await fill(stage);
     await syncFolder(stage);
-    await rename(stage, join(parent, name));
+    await move(stage, join(parent, name));
     await syncFolder(parent);
   } catch (error) {
     // What went wrong first is what the caller must hear of.
@@ -41,7 +41,7 @@ export async function publishFolder(
 /** Removes a folder; nobody sees it half removed. */
 export async function removeFolder(parent: string, name: string): Promise<void> {
   const removed = join(parent, REMOVED_PREFIX + randomName());
-  await rename(join(parent, name), removed);
+  await move(join(parent, name), removed);
   await rm(removed, { recursive: true, force: true });
 }
 

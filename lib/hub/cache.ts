@@ -8,13 +8,13 @@
  * - `refs/<revision>`: the commit that a branch or tag stood for when it was last asked for.
  */
 import { randomBytes } from 'node:crypto';
-import { copyFile, link, mkdir, open, readFile, rename, rm, stat } from 'node:fs/promises';
+import { copyFile, link, mkdir, open, readFile, rm, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { readJsonObject, writeJson } from '../checkpoint/formats/json';
 import { DdpmError } from '../errors';
 import { writeFileAtomic } from '../files/atomic';
 import { isMissing, writeError } from '../files/errors';
-import { syncFolder } from '../files/folders';
+import { move, syncFolder } from '../files/folders';
 import { isCommit, isRemoteFile, type RemoteFile } from './client';
 import type { Endpoint } from './http';
 
@@ -81,7 +81,7 @@ export class RepositoryCache {
     try {
       await mkdir(dirname(target), { recursive: true });
       await link(this.blob(file), temporary).catch(() => copyWhole(this.blob(file), temporary));
-      await rename(temporary, target);
+      await move(temporary, target);
       await syncFolder(dirname(target));
     } catch (error) {
       throw writeError(error, target);

@@ -61,6 +61,11 @@ Napi::Value new_array(Napi::Env env, const char* type, size_t count) {
 
 at::Device device(const std::string& name) {
   if (name == "cpu") return at::kCPU;
+  if (name == "mps") {
+    if (at::hasMPS()) return at::Device(at::kMPS, 0);
+    throw Error("ERR_CONFIG",
+                "device: expected 'cpu' or 'auto', got 'mps': this LibTorch can use no GPU of Apple's on this machine");
+  }
   at::Device wanted(name == "auto" || name == "cuda" ? "cuda:0" : name);
   const std::string problem = why_not_cuda(wanted.index());
   if (problem.empty()) return wanted;

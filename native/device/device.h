@@ -52,10 +52,10 @@ class DevicePace {
   std::unique_ptr<Cuda> cuda_;
 };
 
-// A copy of a CPU tensor on the device, which nobody waits for: by way of pinned memory, which the device reads by
-// itself. The tensor itself where the device is the CPU.
+// A copy of a CPU tensor on the device; on a CUDA device nobody waits for it: it goes by way of pinned memory, which
+// the device reads by itself. The tensor itself where the device is the CPU.
 inline at::Tensor upload(const at::Tensor& host, at::Device device) {
-  if (device.is_cpu()) return host;
+  if (!device.is_cuda()) return host.to(device);
   return (host.is_pinned() ? host : host.pin_memory()).to(device, /*non_blocking=*/true);
 }
 inline at::Tensor upload(at::IntArrayRef values, at::Device device) {

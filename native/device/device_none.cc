@@ -16,7 +16,7 @@ std::string why_not_cuda(c10::DeviceIndex) { return "this build is one without C
 struct DeviceScope::Cuda {};
 
 DeviceScope::DeviceScope(at::Device device) {
-  if (!device.is_cpu()) absent();
+  if (device.is_cuda()) absent();
 }
 
 DeviceScope::~DeviceScope() = default;

@@ -65,7 +65,8 @@ class FrozenNetwork {
  private:
   void prepare() {
     const at::ScalarType type = precision_ == Precision::kBFloat16 ? at::kBFloat16 : at::kFloat;
-    const bool can_pack = fast_paths() && (device().is_cuda() || PackedConvolutions::available(type));
+    const bool has_path = device().is_cuda() || (device().is_cpu() && PackedConvolutions::available(type));
+    const bool can_pack = fast_paths() && has_path;
     convolutions_ = can_pack ? std::make_unique<PackedConvolutions>(type) : nullptr;
     time_shifts_ = fast_paths() && device().is_cpu() ? std::make_unique<TimeShifts>() : nullptr;
     graphs_ = fast_paths() && device().is_cuda() ? std::make_unique<ForwardGraphs>() : nullptr;

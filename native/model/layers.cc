@@ -114,7 +114,7 @@ at::Tensor GroupNorm::operator()(const at::Tensor& x) const { return at::group_n
 
 at::Tensor GroupNorm::operator()(const at::Tensor& x, const at::Tensor& skip, const at::Tensor& shift,
                                  bool silu) const {
-  if (fast_paths()) {
+  if (fast_paths() && (x.is_cpu() || x.is_cuda())) {
     return fused_group_norm(x, skip, shift.defined() ? shift.to(at::kFloat) : shift, weight, bias, groups, epsilon,
                             silu);
   }

@@ -289,8 +289,8 @@ const config: Record<keyof Required<DdpmConfig>, Row> = {
   optimizer: group(),
   ema: group(),
   device: {
-    expected: "'auto', 'cpu', 'cuda' or 'cuda:N'",
-    accepts: ['auto', 'cpu', 'cuda', 'cuda:0', 'cuda:15'],
+    expected: "'auto', 'cpu', 'cuda', 'cuda:N' or 'mps'",
+    accepts: ['auto', 'cpu', 'cuda', 'cuda:0', 'cuda:15', 'mps'],
     refuses: [
       NULL,
       [0, '0 (number)'],
