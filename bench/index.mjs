@@ -6,6 +6,7 @@ import { eventLoop } from './cases/eventLoop.mjs';
 import { forward } from './cases/forward.mjs';
 import { pictures } from './cases/pictures.mjs';
 import { memory, requireTime, startUp } from './cases/processes.mjs';
+import { quality } from './cases/quality.mjs';
 import { sampling } from './cases/sampling.mjs';
 import { training } from './cases/training.mjs';
 import { binding } from './package.mjs';
@@ -37,7 +38,7 @@ import { print } from './report.mjs';
  */
 
 /** @type {Record<string, Case>} */
-const cases = { forward, training, sampling, memory, startUp, requireTime, pictures, eventLoop };
+const cases = { forward, training, sampling, memory, startUp, requireTime, pictures, eventLoop, quality };
 
 const { values: flags } = parseArgs({
   options: {

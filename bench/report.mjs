@@ -21,6 +21,7 @@ export function print({ rows, ratios }) {
  * @param {string} [unit]
  */
 function text(value, unit) {
+  if (unit === 'loss') return value.toFixed(5);
   if (unit === 'bytes') return `${(value / 2 ** 20).toFixed(0)} MiB`;
   return value < 1 ? `${(1000 * value).toFixed(1)} ms` : `${value.toFixed(2)} s`;
 }

@@ -2,14 +2,14 @@
 //
 //   npm run demo             up to 8 minutes of training
 //   npm run demo -- --quick  the same in under a minute, for a look at how it goes (the pictures will be rough)
-import { existsSync, mkdirSync } from 'node:fs';
-import { createRequire } from 'node:module';
-import { dirname, join, relative } from 'node:path';
+import { mkdirSync } from 'node:fs';
+import { join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import sharp from 'sharp';
+import * as recipe from './demo/recipe.mjs';
 
-const require = createRequire(import.meta.url);
+const { emojiFaces, loadPackage, size, trainOptions } = recipe;
 const root = fileURLToPath(new URL('..', import.meta.url));
 
 const { values: flags } = parseArgs({
@@ -27,40 +27,7 @@ if (!(trainingSeconds > 0)) throw new Error(`--minutes: expected a positive numb
 /** How the pictures are drawn. @type {import('../lib/index.js').SampleOptions} */
 const sampling = flags.quick ? { sampler: 'ddim', steps: 40, eta: 1 } : { sampler: 'ddpm', steps: 250 };
 const columns = flags.quick ? 6 : 8;
-
-const size = 32;
-const trainOptions = { batchSize: 32, horizontalFlip: true };
-const config = {
-  image: { size, channels: 3 },
-  unet: {
-    channels: 32,
-    channelMultipliers: [1, 2, 4],
-    blocksPerLevel: 1,
-    attentionResolutions: [8],
-    dropout: 0,
-    normGroups: 8,
-  },
-  optimizer: { learningRate: 1e-3, warmupSteps: 100 },
-  ema: { decay: 0.995 },
-  seed: Number(flags.seed),
-};
-
-/** Yellow faces, by their code points: alike enough to be learned in minutes, different enough to show what was learned. */
-const faces = new Set(
-  `1f600 1f601 1f603 1f604 1f606 1f609 1f60b 1f60c 1f60e 1f60f 1f610 1f611 1f612 1f614 1f615 1f616 1f617 1f619 1f61b
-   1f61c 1f61d 1f61e 1f61f 1f620 1f623 1f626 1f627 1f629 1f62b 1f62c 1f62e 1f62f 1f632 1f635 1f636 1f641 1f642 1f643
-   1f644 1f913 1f924 1f928 1f929 1f92a 1f974 1f979 1f97a 1fae4 2639 263a`
-    .split(/\s+/)
-    .map((code) => `${code}.svg`),
-);
-
-/** @returns {typeof import('../lib/index.js')} */
-function loadPackage() {
-  const built = join(root, 'dist', 'index.js');
-  if (!existsSync(built))
-    throw new Error('The TypeScript is not built yet: run `npm install` (or `npm run build:ts`).');
-  return require(built);
-}
+const config = { ...recipe.config, seed: Number(flags.seed) };
 
 /** Minutes and seconds. @param {number} seconds */
 function clock(seconds) {
@@ -85,9 +52,7 @@ function progressLine() {
 }
 
 async function main() {
-  const { imageFolder } = loadPackage();
-  const folder = dirname(require.resolve('@twemoji/svg/package.json'));
-  const dataset = await imageFolder(folder, { size, channels: 3, filter: (file) => faces.has(file) });
+  const dataset = await emojiFaces();
   const ddpm = await fastestModel(dataset);
   console.log(
     `Training on ${dataset.count} emoji faces of ${size}×${size} pixels: ` +

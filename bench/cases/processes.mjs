@@ -32,24 +32,17 @@ export async function memory({ rounds, python }) {
       name: `ours ${precision}`,
       run: () => bytesOf(process.execPath, [ours, `memory-${what}`, precision]),
     }));
-    if (python) {
-      sides.push({ name: 'peer float32', run: () => bytesOf(python, [peerScript, `memory-${what}`, 'float32']) });
-      if (what === 'training') {
-        sides.push({ name: 'peer bfloat16', run: () => bytesOf(python, [peerScript, 'memory-training', 'bfloat16']) });
-      }
+    for (const precision of python ? ['float32', 'bfloat16'] : []) {
+      const run = () => bytesOf(/** @type {string} */ (python), [peerScript, `memory-${what}`, precision]);
+      sides.push({ name: `peer ${precision}`, run });
     }
     const measured = await inTurns(sides, times, { first: 0 });
     rows.push(...measured.map((one) => ({ case: `peak memory of ${what}, cifar10, 8 images`, unit: 'bytes', ...one })));
     if (!python) continue;
     const of = (/** @type {string} */ name) => measured.find((one) => one.name === name)?.median ?? Number.NaN;
-    ratios.push({
-      what: `peak memory of ${what}: float32 / peer`,
-      value: of('ours float32') / of('peer float32'),
-      limit: 0.8,
-    });
-    if (what === 'training') {
-      const value = of('ours bfloat16') / of('peer bfloat16');
-      ratios.push({ what: 'peak memory of training: bfloat16 / peer', value, limit: 0.8 });
+    for (const precision of ['float32', 'bfloat16']) {
+      const value = of(`ours ${precision}`) / of(`peer ${precision}`);
+      ratios.push({ what: `peak memory of ${what}: ${precision} / peer`, value, limit: 0.8 });
     }
   }
   return { rows, ratios };

@@ -115,7 +115,8 @@ def alone(what, *arguments):
         model = UNet2DModel(**PRESETS["cifar10"]).eval()
         pipeline = DDPMPipeline(unet=model, scheduler=DDPMScheduler())
         pipeline.set_progress_bar_config(disable=True)
-        pipeline(batch_size=8, num_inference_steps=4)
+        with autocast(arguments[0]):
+            pipeline(batch_size=8, num_inference_steps=4)
     elif what == "memory-training":
         for _ in range(3):
             training({"preset": "cifar10", "channelsLast": False, "compiled": False, "precision": arguments[0], "batch": 8})
