@@ -24,6 +24,11 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
 
   exports.Set("libtorchVersion", TORCH_VERSION);
   exports.Set("cudaAvailable", at::hasCUDA());
+#if defined(DDPM_CUDA)
+  exports.Set("variant", "cuda");
+#else
+  exports.Set("variant", "cpu");
+#endif
   exports.Set("Model", ddpm::Model::define(env));
   exports.Set("Diffusion", ddpm::Diffusion::define(env));
   exports.Set("PixelStore", ddpm::define_pixel_store(env));
