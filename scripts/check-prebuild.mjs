@@ -21,7 +21,7 @@ await run(async () => {
   const baseline = Object.fromEntries(
     Object.entries(releaseBaseline).map(([family, version]) => [
       family,
-      /** @type {Record<string, unknown>} */ (values)[family.toLowerCase()] ?? version,
+      /** @type {Record<string, string | undefined>} */ (values)[family.toLowerCase()] ?? version,
     ]),
   );
   const files =

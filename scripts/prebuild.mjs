@@ -20,6 +20,7 @@ import { complaints, readRequirements } from './prebuild/requirements.mjs';
 import { prebuildPath, recordPath, targets } from './prebuild/targets.mjs';
 import { execute } from './setup/command.mjs';
 import { compile } from './setup/compile.mjs';
+import { requestedScript } from './setup/lifecycle.mjs';
 import { packageRoot } from './setup/package.mjs';
 import { fileProblem } from './setup/probe.mjs';
 import { reason, run, SetupError, say } from './setup/report.mjs';
@@ -27,6 +28,8 @@ import { requireBuildTools } from './setup/tools.mjs';
 import { chooseVariant } from './setup/variant.mjs';
 
 await run(async () => {
+  // As the hook of `npm run build`, which builds for the checkout alone.
+  if ((await requestedScript()) === 'build') return;
   const { env, platform, arch } = process;
   const { variant } = await chooseVariant({ flag: readFlag() ?? 'cpu', env });
   const target = targets.find((each) => each.platform === platform && each.arch === arch && each.variant === variant);

@@ -115,7 +115,8 @@ async function fillCache(parent, context, fill) {
     await mkdir(scratch);
     await fill(tree, scratch);
     const { missing } = inspect(join(tree, 'torch'), platform, needed);
-    if (missing.length > 0) throw new SetupError(`what was unpacked is no LibTorch that serves: it has no ${missing.join(', ')}`);
+    if (missing.length > 0)
+      throw new SetupError(`what was unpacked is no LibTorch that serves: it has no ${missing.join(', ')}`);
     await writeMarker(tree);
     await replace(tree, context);
   } finally {
@@ -184,8 +185,7 @@ async function replace(tree, context) {
 async function removeStrays(parent) {
   for (const name of await readdir(parent)) {
     const stray = join(parent, name);
-    const forgotten =
-      name.startsWith(downloadPrefix) && Date.now() - (await stat(stray)).mtimeMs > forgottenAfter;
+    const forgotten = name.startsWith(downloadPrefix) && Date.now() - (await stat(stray)).mtimeMs > forgottenAfter;
     if (forgotten || name.startsWith(partialPrefix)) await rm(stray, { recursive: true, force: true });
   }
 }

@@ -115,7 +115,8 @@ async function attempt(url, part, { env, say }) {
 async function resumable(url, part) {
   try {
     const notes = JSON.parse(await readFile(notesOf(part), 'utf8'));
-    if (notes.url === url.href && notes.validator) return { bytes: (await stat(part)).size, validator: notes.validator };
+    if (notes.url === url.href && notes.validator)
+      return { bytes: (await stat(part)).size, validator: notes.validator };
   } catch {
     // Nothing that can be used.
   }

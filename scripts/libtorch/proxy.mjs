@@ -18,7 +18,8 @@ export function proxyFor(url, env) {
   const names = [`${scheme}_proxy`, `${scheme.toUpperCase()}_PROXY`, 'all_proxy', 'ALL_PROXY'];
   const npmNames = scheme === 'https' ? ['npm_config_https_proxy', 'npm_config_proxy'] : ['npm_config_proxy'];
   const name = [...names, ...npmNames].find((each) => env[each]);
-  if (name === undefined || isExcluded(url, env.no_proxy ?? env.NO_PROXY ?? env.npm_config_noproxy ?? '')) return undefined;
+  if (name === undefined || isExcluded(url, env.no_proxy ?? env.NO_PROXY ?? env.npm_config_noproxy ?? ''))
+    return undefined;
   const value = String(env[name]);
   const address = /^\w+:\/\//.test(value) ? value : `http://${value}`;
   if (!URL.canParse(address) || !/^https?:$/.test(new URL(address).protocol)) {
@@ -87,7 +88,9 @@ function tunnel(proxy, authority, credentials, idleTimeout) {
       request.destroy();
       reject(new Error(`the proxy ${proxy.host} answers HTTP ${statusCode} ${statusMessage}`));
     });
-    watch(request, idleTimeout, (error) => reject(new Error(`the proxy ${proxy.host}: ${error.message}`, { cause: error })));
+    watch(request, idleTimeout, (error) =>
+      reject(new Error(`the proxy ${proxy.host}: ${error.message}`, { cause: error })),
+    );
     request.end();
   });
 }

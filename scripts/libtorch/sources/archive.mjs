@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { basename } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -47,7 +48,8 @@ function setUp(context, { url, sha256 }) {
     if (sha256 === undefined) say(`${name}: no SHA-256 of it is known here; DDPM_LIBTORCH_SHA256 can give one`);
     if (local) {
       const found = sha256 && (await sha256Of(file));
-      if (found !== sha256) throw new SetupError(`its SHA-256 is ${found}, and ${sha256} was expected: it is damaged or another file`);
+      if (found !== sha256)
+        throw new SetupError(`its SHA-256 is ${found}, and ${sha256} was expected: it is damaged or another file`);
     } else {
       say(`downloading ${url}`);
       await fetchWhole(url, file, sha256, { env, say });
@@ -63,8 +65,8 @@ function setUp(context, { url, sha256 }) {
 }
 
 /**
- * Downloads an archive and checks it. Where some of it came from an earlier call, a wrong sum may be that part's fault:
- * then all of it is fetched again.
+ * Downloads an archive and checks it, unless an earlier call was stopped when it had. Where some of it came from one, a
+ * wrong sum may be that part's fault: then all of it is fetched again.
  *
  * @param {URL} url
  * @param {string} file
@@ -72,6 +74,10 @@ function setUp(context, { url, sha256 }) {
  * @param {import('../download.mjs').Options} options
  */
 async function fetchWhole(url, file, sha256, options) {
+  if (existsSync(file)) {
+    if (sha256 !== undefined && (await sha256Of(file)) === sha256) return;
+    await rm(file, { force: true });
+  }
   for (;;) {
     const { resumed } = await download(url, file, options);
     if (sha256 === undefined) return;
