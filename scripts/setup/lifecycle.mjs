@@ -30,7 +30,9 @@ export async function requestedScript() {
  */
 async function describe(pid) {
   try {
-    const [status, command] = await Promise.all(['stat', 'cmdline'].map((name) => readFile(`/proc/${pid}/${name}`, 'utf8')));
+    const [status, command] = await Promise.all(
+      ['stat', 'cmdline'].map((name) => readFile(`/proc/${pid}/${name}`, 'utf8')),
+    );
     // `pid (name) state parent …`, where the name may hold anything.
     const parent = Number(status.slice(status.lastIndexOf(')') + 2).split(' ')[1]);
     return { parent, command: command.replaceAll('\0', ' ') };
