@@ -44,7 +44,14 @@ const nobody = 65534;
 /** The package managers, by what they are called on npm's registry. */
 const managers = ['pnpm@10', 'yarn@1', '@yarnpkg/cli-dist@4'];
 
-const limits = { seconds: 20 };
+/** Nobody listens there. */
+const nowhere = 'http://127.0.0.1:9/libtorch.zip';
+
+/** Where each world has them. @type {Map<World, string>} */
+const managersOf = new Map();
+
+/** Seconds from a cold install to the first sample, LibTorch being in the cache. */
+const longest = 20;
 
 await run(async () => {
   const { values } = parseArgs({
@@ -119,14 +126,15 @@ async function setStage(node) {
 function platformPackages(folder, version) {
   const manifest = JSON.parse(readFileSync(join(packageRoot, 'package.json'), 'utf8'));
   const license = readFileSync(join(packageRoot, 'LICENSE'), 'utf8');
-  return targets.flatMap((target) => {
+  return targets.map((target) => {
     const tarball = join(folder, `${scope.slice(1)}-${target.name}-${version}.tgz`);
-    const here = target.platform === process.platform && target.arch === process.arch;
-    if (!existsSync(tarball) && here) return [];
     const record = { libtorch: {}, symbols: {} };
     // @ts-expect-error Of a package that is passed over nobody reads more than the manifest.
     const files = platformFiles({ target, record, manifest, license });
-    return [{ manifest: JSON.parse(files['package.json']), tarball: existsSync(tarball) ? tarball : undefined }];
+    const own = JSON.parse(files['package.json']);
+    if (existsSync(tarball)) return { manifest: own, tarball };
+    // Not built here: for a system that this is not.
+    return { manifest: { ...own, os: [process.platform === 'aix' ? 'sunos' : 'aix'] } };
   });
 }
 
@@ -160,7 +168,7 @@ function checks({ world, server, archive, sha256 }, neighbours) {
         contains(installed.output, 'the native addon is there and loads');
         const used = await use(world, app);
         const total = installed.seconds + used.seconds;
-        if (total >= limits.seconds) throw new Error(`install to first sample took ${total.toFixed(1)} s`);
+        if (total >= longest) throw new Error(`install to first sample took ${total.toFixed(1)} s`);
         return `install ${installed.seconds.toFixed(1)} s, then load ${used.loadMs} ms and first sample after ${used.drawnMs} ms`;
       },
     ],
@@ -313,22 +321,27 @@ function checks({ world, server, archive, sha256 }, neighbours) {
   return all;
 }
 
-/** Nobody listens there. */
-const nowhere = 'http://127.0.0.1:9/libtorch.zip';
-
 /** @param {World} world @param {string} app */
 async function neighbourReport(world, app) {
   const orders = [
     ['ddpm-node', 'onnxruntime-node', 'sharp'],
     ['onnxruntime-node', 'sharp', 'ddpm-node'],
   ];
-  const told = [];
-  for (const order of orders) {
-    const { stdout } = succeeded(await world.run(['neighbours.cjs', ...order], app));
-    told.push(JSON.parse(stdout));
+  // In turns, since other work on the machine comes and goes.
+  /** @type {{ order: string[], openmp: string[], threads: number, stepMs: number }[]} */
+  const rounds = [];
+  for (let round = 0; round < 3; round++) {
+    for (const order of orders) {
+      const { stdout } = succeeded(await world.run(['neighbours.cjs', ...order], app));
+      rounds.push({ order, ...JSON.parse(stdout) });
+    }
   }
+  const told = orders.map((order) => {
+    const mine = rounds.filter((round) => round.order === order);
+    return { ...mine[0], stepMs: Math.min(...mine.map(({ stepMs }) => stepMs)) };
+  });
   const [first, last] = told;
-  for (const { openmp } of told) {
+  for (const { openmp } of rounds) {
     if (openmp.length !== 1) throw new Error(`OpenMP runtimes: ${openmp.join(', ')}`);
   }
   if (first.threads !== last.threads) throw new Error(`threads: ${first.threads} and ${last.threads}`);
@@ -374,9 +387,6 @@ function command(app) {
   return join(app, 'node_modules', 'ddpm-node', 'dist', 'cli', 'main.js');
 }
 
-/** @type {Map<World, string>} */
-const managersOf = new Map();
-
 /**
  * A package manager's program.
  *
@@ -401,6 +411,8 @@ function yarnConfiguration({ registry, scopeRegistry, root }) {
   return [
     'enableGlobalCache: false',
     'enableTelemetry: false',
+    // Else it leaves out what was published just now.
+    'npmMinimalAgeGate: 0',
     `cacheFolder: ${JSON.stringify(join(root, 'yarn-cache'))}`,
     `npmRegistryServer: ${JSON.stringify(registry)}`,
     'unsafeHttpWhitelist: ["127.0.0.1"]',
