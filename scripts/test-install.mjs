@@ -411,12 +411,12 @@ function yarnConfiguration({ registry, scopeRegistry, root }) {
   return [
     'enableGlobalCache: false',
     'enableTelemetry: false',
-    // Else it leaves out what was published just now.
-    'npmMinimalAgeGate: 0',
+    `globalFolder: ${JSON.stringify(join(root, 'yarn'))}`,
     `cacheFolder: ${JSON.stringify(join(root, 'yarn-cache'))}`,
     `npmRegistryServer: ${JSON.stringify(registry)}`,
     'unsafeHttpWhitelist: ["127.0.0.1"]',
-    `npmScopes: { ddpm-node: { npmRegistryServer: ${JSON.stringify(scopeRegistry)} } }`,
+    // With no minimal age: else what was published just now is left out.
+    `npmScopes: { ddpm-node: { npmRegistryServer: ${JSON.stringify(scopeRegistry)}, npmMinimalAgeGate: 0 } }`,
   ].join('\n');
 }
 

@@ -1,7 +1,7 @@
 /** Fetching one large file over HTTP(S): broken connections are taken up again where they broke, also by a later call. */
 
-import { createWriteStream } from 'node:fs';
-import { readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { createWriteStream, writeFileSync } from 'node:fs';
+import { readFile, rename, rm, stat } from 'node:fs/promises';
 import { Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -79,7 +79,8 @@ async function attempt(url, part, { env, say }) {
   if (start === 0) {
     // A weak validator does not promise the same bytes.
     const etag = told.etag?.startsWith('W/') ? undefined : told.etag;
-    await writeFile(notesOf(part), JSON.stringify({ url: url.href, validator: etag ?? told['last-modified'] ?? null }));
+    // At once: what has come of an answer that breaks off is lost unless somebody reads it by then.
+    writeFileSync(notesOf(part), JSON.stringify({ url: url.href, validator: etag ?? told['last-modified'] ?? null }));
   }
   const total = told['content-length'] === undefined ? undefined : start + Number(told['content-length']);
   let received = start;
