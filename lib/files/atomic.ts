@@ -6,7 +6,17 @@ import { type FileHandle, mkdir, open, readdir, readFile, rename, rm, writeFile 
 import { dirname, join, resolve } from 'node:path';
 import { DdpmError, throwIfAborted } from '../errors';
 import { isMissing, writeError } from './errors';
-import { exists, foldersOf, makeFolder, oneAtATime, randomName, removeEmpty, syncFolder, syncFolders } from './folders';
+import {
+  exists,
+  foldersOf,
+  makeFolder,
+  oneAtATime,
+  randomName,
+  removeEmpty,
+  syncFile,
+  syncFolder,
+  syncFolders,
+} from './folders';
 import { requireSpace } from './space';
 
 const STAGE_PREFIX = '.ddpm-save-';
@@ -29,7 +39,7 @@ export async function writeFileAtomic(
     const file = await open(temporary, 'wx');
     try {
       await write(file);
-      await file.sync();
+      await syncFile(file);
     } finally {
       await file.close();
     }
