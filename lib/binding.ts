@@ -277,6 +277,8 @@ export interface NativeAddon {
   /** Release of the LibTorch in use, e.g. '2.13.0'. */
   readonly libtorchVersion: string;
   readonly cudaAvailable: boolean;
+  /** What it was built for; one for CUDA serves without a card too. */
+  readonly variant: 'cpu' | 'cuda';
   Model: new (options: NativeModelOptions) => NativeModel;
   /** Name and shape of each parameter of a network that need not be made, in the order of its layers. */
   unetParameters(options: NativeUNetOptions): { name: string; shape: number[] }[];

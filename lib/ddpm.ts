@@ -45,6 +45,7 @@ import {
 } from './config';
 import { type Dataset, pixelsOf } from './datasets';
 import { fingerprintOf } from './datasets/fingerprint';
+import { tellOfFallback } from './device';
 import { Diffusion } from './diffusion';
 import { AbortError, DdpmError, throwIfAborted } from './errors';
 import { downloadModel } from './hub';
@@ -108,8 +109,9 @@ export class Ddpm {
    */
   constructor(config: DdpmConfig) {
     this.config = resolveConfig(config);
-    const { Model } = native();
-    this.#native = callNative(() => new Model(nativeModelOptions(this.config)));
+    const addon = native();
+    this.#native = callNative(() => new addon.Model(nativeModelOptions(this.config)));
+    tellOfFallback(addon, this.config.device, this.#native.device);
     this.diffusion = new Diffusion(this.config);
     this.#parameters = this.#native.parameters();
     this.parameterCount = this.#parameters.reduce((sum, { shape }) => sum + shape.reduce((n, size) => n * size, 1), 0);
