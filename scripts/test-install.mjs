@@ -247,7 +247,9 @@ function checks({ world, server, archive, sha256 }, neighbours) {
         const env = { DDPM_CACHE: cold() };
         succeeded(await install(app, env, '--ignore-scripts'));
         const flags = ['--from', archive, '--sha256', sha256];
-        succeeded(await world.run([command(app), 'setup', ...flags], app, { ...env, DDPM_LIBTORCH_URL: nowhere }));
+        succeeded(
+          await world.npm(['exec', '--', 'ddpm', 'setup', ...flags], app, { ...env, DDPM_LIBTORCH_URL: nowhere }),
+        );
         await use(world, app, env);
       },
     ],
@@ -378,13 +380,8 @@ async function mended(world, app, env) {
   const refused = await world.run(['use.cjs'], app, env);
   if (refused.code === 0) throw new Error('it worked without');
   contains(refused.output, 'ERR_NATIVE_UNAVAILABLE', 'Run `npx ddpm setup`');
-  succeeded(await world.run([command(app), 'setup'], app, env));
+  succeeded(await world.npm(['exec', '--', 'ddpm', 'setup'], app, env));
   await use(world, app, env);
-}
-
-/** @param {string} app @returns {string} what `npx ddpm` runs */
-function command(app) {
-  return join(app, 'node_modules', 'ddpm-node', 'dist', 'cli', 'main.js');
 }
 
 /**

@@ -36,9 +36,11 @@ export class World {
     this.bin = join(this.root, 'bin');
     mkdirSync(this.bin);
     symlinkSync(this.node, join(this.bin, 'node'));
-    // npm runs scripts with a shell.
-    const shell = which('sh');
-    if (shell) symlinkSync(realpathSync(shell), join(this.bin, 'sh'));
+    // npm runs scripts with a shell, and the commands that pnpm makes are written for one.
+    for (const name of ['sh', 'sed', 'dirname', 'uname']) {
+      const file = which(name);
+      if (file) symlinkSync(realpathSync(file), join(this.bin, name));
+    }
   }
 
   /** @param {NodeJS.ProcessEnv} more */
