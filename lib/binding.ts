@@ -280,6 +280,8 @@ export interface NativeAddon {
   readonly cudaAvailable: boolean;
   /** Why a build for CUDA cannot; undefined where it can, and in a build for the CPU. */
   readonly cudaProblem?: string;
+  /** What it was built for; one for CUDA serves without a card too. */
+  readonly variant: 'cpu' | 'cuda';
   Model: new (options: NativeModelOptions) => NativeModel;
   /** Name and shape of each parameter of a network that need not be made, in the order of its layers. */
   unetParameters(options: NativeUNetOptions): { name: string; shape: number[] }[];

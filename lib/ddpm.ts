@@ -45,13 +45,14 @@ import {
 } from './config';
 import { type Dataset, pixelsOf } from './datasets';
 import { fingerprintOf } from './datasets/fingerprint';
+import { tellOfFallback } from './device';
 import { Diffusion } from './diffusion';
 import { AbortError, DdpmError, throwIfAborted } from './errors';
 import { downloadModel } from './hub';
 import { Images } from './images';
 import { callNative, errorOf, runNative } from './operation';
 import type { Tensor, TensorLike, Timesteps } from './tensor';
-import { warn, warnOnce } from './warn';
+import { warn } from './warn';
 
 /** How many weights are copied before other work may get its turn. */
 const VALUES_A_COPY = 2 ** 18;
@@ -108,11 +109,9 @@ export class Ddpm {
    */
   constructor(config: DdpmConfig) {
     this.config = resolveConfig(config);
-    const { Model, cudaProblem } = native();
-    this.#native = callNative(() => new Model(nativeModelOptions(this.config)));
-    if (this.config.device === 'auto' && cudaProblem !== undefined) {
-      warnOnce('DDPM_NO_CUDA_DEVICE', `device: 'auto' is the CPU, although this build is one for CUDA: ${cudaProblem}`);
-    }
+    const addon = native();
+    this.#native = callNative(() => new addon.Model(nativeModelOptions(this.config)));
+    tellOfFallback(addon, this.config.device);
     this.diffusion = new Diffusion(this.config);
     this.#parameters = this.#native.parameters();
     this.parameterCount = this.#parameters.reduce((sum, { shape }) => sum + shape.reduce((n, size) => n * size, 1), 0);

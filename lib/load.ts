@@ -1,55 +1,66 @@
 /** Finds the native addon and loads it, or says what was tried and the one command that mends it. */
 
-import { existsSync, lstatSync, readlinkSync } from 'node:fs';
-import { basename, delimiter, dirname, join, resolve } from 'node:path';
+import { existsSync, lstatSync, readFileSync, readlinkSync } from 'node:fs';
+import { basename, dirname, join } from 'node:path';
 import { DdpmError } from './errors';
+import { findLibtorch, preload, withLibtorchOnPath } from './loading/libtorch';
+import { candidates } from './loading/places';
+import { readRecord } from './loading/record';
+
+/** A prebuilt addon that is there cannot be loaded yet. */
+class LibtorchMissing extends Error {}
 
 /**
- * Loads the addon of the package in `root`: one built here goes before one that came with the package, and the file that
- * the environment variable `DDPM_ADDON` names before both, which are then not tried.
+ * Loads the addon of the package in `root`: one built here goes before a prebuilt one, and the file that the environment
+ * variable `DDPM_ADDON` names before both, which are then not tried. `DDPM_VARIANT` chooses among prebuilt ones.
  *
  * @param root The package's folder.
  * @returns What the addon exports.
  * @throws {DdpmError} `ERR_NATIVE_UNAVAILABLE`: every path tried and why it did not load, and what to do. `cause` is
- *   an AggregateError of what was thrown, where anything was.
+ *   an AggregateError of what was thrown, where anything was. `ERR_CONFIG`: `DDPM_VARIANT` has a wrong value.
  */
 export function loadAddon(root: string): unknown {
   const tried: string[] = [];
   const errors: unknown[] = [];
-  for (const file of candidates(root)) {
-    if (!existsSync(file)) {
-      tried.push(`${file}: not there`);
+  for (const { place, file, prebuilt } of candidates(root)) {
+    if (file === undefined) {
+      tried.push(`${place}: not there`);
       continue;
     }
     try {
-      return withLibtorchOnWindows(root, () => withPatientThreads(() => require(file)));
+      return withPatientThreads(() => (prebuilt ? loadPrebuilt(root, file) : loadBuilt(root, file)));
     } catch (error) {
       errors.push(error);
-      tried.push(`${file}: ${error instanceof Error ? error.message : String(error)}`);
+      tried.push(`${place}: ${error instanceof Error ? error.message : String(error)}`);
     }
   }
-  const message = [problem(root, errors.length > 0), ...tried.map((line) => `  - ${line}`), remedy(root)].join('\n');
+  const message = [problem(root, errors), ...tried.map((line) => `  - ${line}`), remedy(root)].join('\n');
   const options = errors.length > 0 ? { cause: new AggregateError(errors, 'What loading the addon threw') } : undefined;
   throw new DdpmError('ERR_NATIVE_UNAVAILABLE', message, options);
 }
 
-/** Where an addon may be, best first. */
-function candidates(root: string): string[] {
-  const named = process.env.DDPM_ADDON;
-  if (named) return [resolve(named)];
-  const built = ['Release', 'Debug'].map((config) => join(root, 'build', config, 'ddpm.node'));
-  try {
-    const found: string = require('node-gyp-build').resolve(root);
-    return [...new Set([...built, found])];
-  } catch {
-    return [...built, join(root, 'prebuilds', `${process.platform}-${process.arch}`)];
-  }
+/** An addon that was built here finds LibTorch by a run path, through a link that the build made. */
+function loadBuilt(root: string, file: string): unknown {
+  return withLibtorchOnPath(join(root, 'build', 'libtorch'), () => require(file));
+}
+
+function loadPrebuilt(root: string, file: string): unknown {
+  const record = readRecord(file);
+  const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
+  if (record.version !== version) throw new Error(`it belongs to ddpm-node ${record.version}, and this is ${version}`);
+  const libtorch = findLibtorch(root, record);
+  if ('why' in libtorch) throw new LibtorchMissing(libtorch.why.join('; '));
+  preload(libtorch.folder, record.libtorch.libraries);
+  return withLibtorchOnPath(libtorch.folder, () => require(file));
 }
 
 /** The first line: what is wrong, as far as it can be told. */
-function problem(root: string, found: boolean): string {
+function problem(root: string, errors: readonly unknown[]): string {
   if (process.env.DDPM_ADDON) return 'The native addon of ddpm-node that DDPM_ADDON names does not load. Tried:';
-  if (!found) return 'The native addon of ddpm-node is not built. Tried:';
+  if (errors.length === 0) return 'The native addon of ddpm-node is not built. Tried:';
+  if (errors.every((error) => error instanceof LibtorchMissing)) {
+    return 'The native addon of ddpm-node is there, and the LibTorch that it needs is not set up. Tried:';
+  }
   const link = join(root, 'build', 'libtorch');
   if (lstatSync(link, { throwIfNoEntry: false }) !== undefined && !existsSync(link)) {
     return `LibTorch, which the native addon of ddpm-node was built with, is gone from ${readlinkSync(link)}. Tried:`;
@@ -61,20 +72,10 @@ function problem(root: string, found: boolean): string {
 function remedy(root: string): string {
   if (process.env.DDPM_ADDON)
     return 'Name the file of an addon in DDPM_ADDON, or unset it: then the built one is taken.';
-  const command = basename(dirname(root)) === 'node_modules' ? 'npm rebuild ddpm-node' : 'npm run build';
-  return `Run \`${command}\`: it sets LibTorch up and builds the addon, which an install with --ignore-scripts leaves out.`;
-}
-
-/** Windows has no run paths: a library's folder must be on PATH while the addon is loaded. */
-function withLibtorchOnWindows<T>(root: string, load: () => T): T {
-  if (process.platform !== 'win32') return load();
-  const path = process.env.PATH;
-  process.env.PATH = `${join(root, 'build', 'libtorch', 'lib')}${delimiter}${path ?? ''}`;
-  try {
-    return load();
-  } finally {
-    process.env.PATH = path;
-  }
+  if (process.env.DDPM_LIBTORCH)
+    return 'Name the folder of a LibTorch that fits in DDPM_LIBTORCH, or unset it and run `npx ddpm setup`.';
+  const command = basename(dirname(root)) === 'node_modules' ? 'npx ddpm setup' : 'npm run build';
+  return `Run \`${command}\`: it sets LibTorch up, and builds the addon where no prebuilt one serves; an install with --ignore-scripts leaves that out.`;
 }
 
 /**

@@ -12,7 +12,7 @@ import { platformProblem } from './setup/platform.mjs';
 import { reason, run, SetupError } from './setup/report.mjs';
 
 await run(async () => {
-  const problem = platformProblem({ ownLibtorch: Boolean(process.env.LIBTORCH) });
+  const problem = platformProblem({ ownLibtorch: Boolean(process.env.DDPM_LIBTORCH || process.env.LIBTORCH) });
   if (problem !== undefined) throw new SetupError(problem);
   const flags = readFlags();
   // Loaded only now, as an old Node may not understand these modules.

@@ -14,6 +14,7 @@ import {
   oneAtATime,
   randomName,
   removeEmpty,
+  syncFile,
   syncFolder,
   syncFolders,
 } from './folders';
@@ -39,7 +40,7 @@ export async function writeFileAtomic(
     const file = await open(temporary, 'wx');
     try {
       await write(file);
-      await file.sync();
+      await syncFile(file);
     } finally {
       await file.close();
     }

@@ -1,9 +1,18 @@
 /** Folders: made, flushed, removed, and worked on by one call at a time. */
 import { randomBytes } from 'node:crypto';
-import { lstat, mkdir, open, rename, rmdir, stat } from 'node:fs/promises';
+import { fsync } from 'node:fs';
+import { type FileHandle, lstat, mkdir, open, rename, rmdir, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { promisify } from 'node:util';
 import { isMissing } from './errors';
 import { patiently } from './patiently';
+
+const fsyncDescriptor = promisify(fsync);
+
+/** Makes what was written to a file last through a power cut: `file.sync()`, which Yarn's Plug'n'Play has not got. */
+export function syncFile(file: FileHandle): Promise<void> {
+  return fsyncDescriptor(file.fd);
+}
 
 /** Makes the names in a folder last through a power cut. */
 export async function syncFolder(folder: string): Promise<void> {
@@ -11,7 +20,7 @@ export async function syncFolder(folder: string): Promise<void> {
   if (process.platform === 'win32') return;
   const handle = await open(folder);
   try {
-    await handle.sync();
+    await syncFile(handle);
   } finally {
     await handle.close();
   }

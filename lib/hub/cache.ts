@@ -14,7 +14,7 @@ import { readJsonObject, writeJson } from '../checkpoint/formats/json';
 import { DdpmError } from '../errors';
 import { writeFileAtomic } from '../files/atomic';
 import { isMissing, writeError } from '../files/errors';
-import { move, syncFolder } from '../files/folders';
+import { move, syncFile, syncFolder } from '../files/folders';
 import { isCommit, isRemoteFile, type RemoteFile } from './client';
 import type { Endpoint } from './http';
 
@@ -115,7 +115,7 @@ async function copyWhole(from: string, to: string): Promise<void> {
   await copyFile(from, to);
   const file = await open(to, 'r+');
   try {
-    await file.sync();
+    await syncFile(file);
   } finally {
     await file.close();
   }

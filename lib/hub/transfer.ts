@@ -4,7 +4,7 @@ import { type FileHandle, open, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { DdpmError, throwIfAborted } from '../errors';
 import { isMissing, writeError } from '../files/errors';
-import { syncFolder } from '../files/folders';
+import { syncFile, syncFolder } from '../files/folders';
 import { isWhole, type RepositoryCache } from './cache';
 import { type RemoteFile, requestFile } from './client';
 import { chunksOf, type Endpoint, hubError, watched } from './http';
@@ -71,12 +71,12 @@ async function complete(
   const handle = await open(path, 'r+');
   try {
     const inOne = await fill(endpoint, commit, file, handle, onBytes);
-    if (await isRight(handle, file, endpoint.signal)) return await handle.sync();
+    if (await isRight(handle, file, endpoint.signal)) return await syncFile(handle);
     // One of the pieces may be of other contents.
     if (!inOne) {
       await handle.truncate(0);
       await fill(endpoint, commit, file, handle, onBytes);
-      if (await isRight(handle, file, endpoint.signal)) return await handle.sync();
+      if (await isRight(handle, file, endpoint.signal)) return await syncFile(handle);
     }
     await rm(path, { force: true });
     throw hubError(endpoint, `sends ${file.path} with other contents than it lists (checksum ${file.oid})`);

@@ -28,6 +28,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   const std::string problem = ddpm::why_not_cuda(0);
   exports.Set("cudaAvailable", problem.empty());
   if (ddpm::built_for_cuda() && !problem.empty()) exports.Set("cudaProblem", problem);
+  exports.Set("variant", ddpm::built_for_cuda() ? "cuda" : "cpu");
   exports.Set("Model", ddpm::Model::define(env));
   exports.Set("Diffusion", ddpm::Diffusion::define(env));
   exports.Set("PixelStore", ddpm::define_pixel_store(env));

@@ -9,6 +9,7 @@ import { homedir } from 'node:os';
 import { isAbsolute, join, resolve } from 'node:path';
 import { SetupError } from '../setup/report.mjs';
 import { inspect } from './inspect.mjs';
+import { withLock } from './lock.mjs';
 
 /**
  * The folder that holds every LibTorch this package sets up.
@@ -37,18 +38,23 @@ function base(env, platform) {
 /** Written last: a folder without it was never finished. It holds the size of each library. */
 const markerName = 'complete.json';
 
-/** Folders of set-ups under way; `strayAge` after their last change nobody works on them any more. */
+/** Folders of set-ups under way: the lock's holder has one, and any other was left by a process that was killed. */
 const partialPrefix = '.partial-';
-const strayAge = 24 * 60 * 60 * 1000;
+
+/** Downloads, which a later set-up goes on from; after `forgottenAfter` milliseconds nobody will. */
+const downloadPrefix = '.download-';
+const forgottenAfter = 14 * 24 * 60 * 60 * 1000;
+
+const lockName = '.lock';
 
 /**
  * A finished LibTorch in the cache.
  *
  * @param {string} folder one LibTorch's folder
- * @param {NodeJS.Platform} platform
+ * @param {Pick<import('./locate.mjs').Context, 'platform' | 'needed'>} context
  * @returns {{ libtorch: import('./inspect.mjs').LibTorch } | { why: string }}
  */
-export function readCached(folder, platform) {
+export function readCached(folder, { platform, needed }) {
   if (!existsSync(folder)) return { why: `${folder}: not there` };
   let sizes;
   try {
@@ -57,7 +63,7 @@ export function readCached(folder, platform) {
     return { why: `${folder}: not finished (no ${markerName})` };
   }
   const root = join(folder, 'torch');
-  const { libtorch, missing } = inspect(root, platform);
+  const { libtorch, missing } = inspect(root, platform, needed);
   if (missing.length > 0) return { why: `${folder}: damaged (no torch/${missing.join(', torch/')})` };
   for (const [name, size] of Object.entries(sizes)) {
     const found = statSync(join(root, 'lib', name), { throwIfNoEntry: false })?.size;
@@ -67,17 +73,40 @@ export function readCached(folder, platform) {
 }
 
 /**
- * Puts a LibTorch into the cache, all of it or nothing: it is filled under another name, checked, and renamed.
+ * Where an archive for the cache is downloaded to.
  *
- * @param {string} folder where it shall be
- * @param {NodeJS.Platform} platform
+ * @param {string} folder one LibTorch's folder
+ * @param {string} name the archive's
+ */
+export function downloadFile(folder, name) {
+  return join(folder, '..', downloadPrefix + name);
+}
+
+/**
+ * Puts a LibTorch into the cache, all of it or nothing: it is filled under another name, checked, and renamed. One process
+ * does so at a time; those that waited for it find what they came for.
+ *
+ * @param {Pick<import('./locate.mjs').Context, 'folder' | 'platform' | 'needed' | 'say'>} context
  * @param {(tree: string, scratch: string) => Promise<void>} fill puts torch/ (and nvidia/) under `tree`; what it leaves
  *   in `scratch` is deleted
  * @returns {Promise<import('./inspect.mjs').LibTorch>}
  */
-export async function putInCache(folder, platform, fill) {
-  const parent = resolve(folder, '..');
+export async function putInCache(context, fill) {
+  const parent = resolve(context.folder, '..');
   await makeFolder(parent);
+  return withLock(join(parent, lockName), context.say, async () => {
+    const meanwhile = readCached(context.folder, context);
+    return 'libtorch' in meanwhile ? meanwhile.libtorch : fillCache(parent, context, fill);
+  });
+}
+
+/**
+ * @param {string} parent
+ * @param {Pick<import('./locate.mjs').Context, 'folder' | 'platform' | 'needed'>} context
+ * @param {(tree: string, scratch: string) => Promise<void>} fill
+ */
+async function fillCache(parent, context, fill) {
+  const { folder, platform, needed } = context;
   await removeStrays(parent);
   const partial = await mkdtemp(join(parent, partialPrefix));
   try {
@@ -85,14 +114,15 @@ export async function putInCache(folder, platform, fill) {
     await mkdir(tree);
     await mkdir(scratch);
     await fill(tree, scratch);
-    const { missing } = inspect(join(tree, 'torch'), platform);
-    if (missing.length > 0) throw new SetupError(`what was unpacked is no LibTorch: it has no ${missing.join(', ')}`);
+    const { missing } = inspect(join(tree, 'torch'), platform, needed);
+    if (missing.length > 0)
+      throw new SetupError(`what was unpacked is no LibTorch that serves: it has no ${missing.join(', ')}`);
     await writeMarker(tree);
-    await replace(tree, folder, platform);
+    await replace(tree, context);
   } finally {
     await rm(partial, { recursive: true, force: true });
   }
-  const cached = readCached(folder, platform);
+  const cached = readCached(folder, context);
   if ('why' in cached) throw new SetupError(cached.why);
   return cached.libtorch;
 }
@@ -130,32 +160,32 @@ async function writeMarker(tree) {
 }
 
 /**
- * Renames `tree` to `folder`. Another install may have been quicker: its result is as good, and may be in use.
+ * Renames `tree` to the LibTorch's own name. Where the lock was no lock, another install may have been quicker: its result
+ * is as good, and may be in use.
  *
  * @param {string} tree
- * @param {string} folder
- * @param {NodeJS.Platform} platform
+ * @param {Pick<import('./locate.mjs').Context, 'folder' | 'platform' | 'needed'>} context
  */
-async function replace(tree, folder, platform) {
-  if ('libtorch' in readCached(folder, platform)) return;
+async function replace(tree, context) {
+  const { folder } = context;
+  if ('libtorch' in readCached(folder, context)) return;
   await rm(folder, { recursive: true, force: true });
   try {
     await rename(tree, folder);
   } catch (error) {
-    if (!('libtorch' in readCached(folder, platform))) throw error;
+    if (!('libtorch' in readCached(folder, context))) throw error;
   }
 }
 
 /**
- * Deletes what set-ups that were killed have left.
+ * Deletes what set-ups that were killed have left, but for downloads that one may still go on from.
  *
  * @param {string} parent
  */
 async function removeStrays(parent) {
   for (const name of await readdir(parent)) {
-    if (!name.startsWith(partialPrefix)) continue;
     const stray = join(parent, name);
-    const age = Date.now() - (await stat(stray)).mtimeMs;
-    if (age > strayAge) await rm(stray, { recursive: true, force: true });
+    const forgotten = name.startsWith(downloadPrefix) && Date.now() - (await stat(stray)).mtimeMs > forgottenAfter;
+    if (forgotten || name.startsWith(partialPrefix)) await rm(stray, { recursive: true, force: true });
   }
 }

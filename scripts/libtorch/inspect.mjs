@@ -25,6 +25,15 @@ function libraryFile(name, platform) {
 const libraries = ['torch', 'torch_cpu', 'c10'];
 const cudaLibraries = ['torch_cuda', 'c10_cuda'];
 
+/**
+ * The files that an addon for the CPU is linked with.
+ *
+ * @param {NodeJS.Platform} platform
+ */
+export function libraryFiles(platform) {
+  return [...(platform === 'darwin' ? ['omp'] : []), ...libraries].map((name) => libraryFile(name, platform));
+}
+
 /** Where releases state their number; the second is of releases before 2.9. */
 const versionHeaders = ['include/torch/headeronly/version.h', 'include/torch/csrc/api/include/torch/version.h'];
 
@@ -33,13 +42,19 @@ const versionHeaders = ['include/torch/headeronly/version.h', 'include/torch/csr
  *
  * @param {string} root
  * @param {NodeJS.Platform} platform
- * @returns {{ libtorch: LibTorch, missing: string[] }} `missing`: files that a build needs and the folder lacks
+ * @param {string[]} [more] other files that must be there, relative to `root`
+ * @returns {{ libtorch: LibTorch, missing: string[] }} `missing`: files that are needed and that the folder lacks
  */
-export function inspect(root, platform) {
+export function inspect(root, platform, more = []) {
   const version = readVersion(root);
   const has = (/** @type {string} */ file) => existsSync(join(root, file));
   const library = (/** @type {string} */ name) => `lib/${libraryFile(name, platform)}`;
-  const wanted = ['include/ATen/ATen.h', 'include/torch/csrc/api/include/torch/torch.h', ...libraries.map(library)];
+  const wanted = [
+    'include/ATen/ATen.h',
+    'include/torch/csrc/api/include/torch/torch.h',
+    ...libraries.map(library),
+    ...more,
+  ];
   const missing = wanted.filter((file) => !has(file));
   if (version === undefined) missing.push(versionHeaders[0]);
   return { libtorch: { root, version: version ?? 'unknown', cuda: cudaLibraries.map(library).every(has) }, missing };

@@ -1,7 +1,7 @@
 /** Finding LibTorch, or setting it up: every source in its order, and a report when all have failed. */
 
 import { join } from 'node:path';
-import { buildCommand } from '../setup/package.mjs';
+import { setupCommand } from '../setup/package.mjs';
 import { reason, SetupError } from '../setup/report.mjs';
 import { cacheFolder } from './cache.mjs';
 import { archive } from './sources/archive.mjs';
@@ -20,6 +20,7 @@ import { pins } from './versions.mjs';
  * @property {boolean} asked somebody chose the variant
  * @property {import('./versions.mjs').Pin} pin
  * @property {string} folder this LibTorch's place in the cache
+ * @property {string[]} [needed] for a prebuilt addon: the libraries that it is linked with, relative to LibTorch's folder
  * @property {(line: string) => void} say
  */
 
@@ -35,6 +36,7 @@ import { pins } from './versions.mjs';
  * @param {boolean} options.asked
  * @param {NodeJS.ProcessEnv} options.env
  * @param {(line: string) => void} options.say
+ * @param {string[]} [options.needed]
  * @param {NodeJS.Platform} [options.platform]
  * @param {string} [options.arch]
  * @returns {Promise<import('./inspect.mjs').LibTorch>}
@@ -47,7 +49,7 @@ export async function locateLibtorch({ platform = process.platform, arch = proce
 
   /** @type {{ name: string, why: string }[]} */
   const tried = [];
-  for (const source of order(options.env)) {
+  for (const source of order(options)) {
     const found = await source.find(context).catch((error) => {
       if (source === environment) throw error;
       return { why: reason(error) };
@@ -63,31 +65,32 @@ export async function locateLibtorch({ platform = process.platform, arch = proce
 }
 
 /**
- * What costs nothing first, then what downloads. An archive that the user names goes before what nobody named.
+ * What costs nothing first, then what downloads. An archive that the user names goes before what nobody named. A prebuilt
+ * addon is for those without tools: no torch of a Python's, which may be changed any day, and pip is the last resort.
  *
- * @param {NodeJS.ProcessEnv} env
+ * @param {Pick<Context, 'env' | 'needed'>} context
  * @returns {Source[]}
  */
-function order(env) {
-  const downloads = env.DDPM_LIBTORCH_URL ? [archive, pip] : [pip, archive];
-  return [environment, earlier, python, ...downloads];
+function order({ env, needed }) {
+  if (needed) return [environment, earlier, archive, pip];
+  return [environment, earlier, python, ...(env.DDPM_LIBTORCH_URL ? [archive, pip] : [pip, archive])];
 }
 
 /**
  * @param {Context} context
  * @param {{ name: string, why: string }[]} tried
  */
-function failure({ pin, variant, folder }, tried) {
+function failure({ pin, variant, folder, needed }, tried) {
   const remedies = [
-    `unpack LibTorch ${pin.version} (https://pytorch.org/get-started/locally) and name its folder in LIBTORCH`,
+    `unpack ${needed ? `the wheel of torch ${pin.version}+${pin.build}` : `LibTorch ${pin.version} (https://pytorch.org/get-started/locally)`} and name its folder ${needed ? 'torch ' : ''}in DDPM_LIBTORCH`,
     `install Python with pip (Debian, Ubuntu: sudo apt-get install python3-pip), or pip install torch==${pin.version}`,
-    'name a mirror, an archive or a file:// URL of one in DDPM_LIBTORCH_URL; behind a proxy, set HTTPS_PROXY',
+    'name a mirror, or the https:// or file:// URL of an archive, in DDPM_LIBTORCH_URL; behind a proxy, set HTTPS_PROXY',
   ];
-  if (variant === 'cuda') remedies.push('set DDPM_VARIANT=cpu to build without CUDA');
+  if (variant === 'cuda') remedies.push('set DDPM_VARIANT=cpu to do without CUDA');
   return [
     `LibTorch ${pin.version} (${variant}) was not found and could not be set up in ${folder}. Tried, in this order:`,
     ...tried.map(({ name, why }, i) => `  ${i + 1}. ${name}: ${indented(why, 5)}`),
-    `Do one of these, then run ${buildCommand}:`,
+    `Do one of these, then run ${setupCommand}:`,
     ...remedies.map((remedy) => `  - ${remedy}`),
   ].join('\n');
 }

@@ -28,7 +28,7 @@ export async function buildAddon({ variant: flag, debug = false, werror = false,
   const file = await compile({
     root: packageRoot,
     libtorch,
-    // The machine suits CUDA, but the LibTorch that LIBTORCH names may not.
+    // The machine suits CUDA, but the LibTorch that DDPM_LIBTORCH names may not.
     cuda: variant === 'cuda' && libtorch.cuda,
     debug,
     sanitize,

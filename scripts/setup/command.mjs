@@ -17,7 +17,7 @@ import { delimiter, join } from 'node:path';
  *
  * @param {string} command
  * @param {string[]} args
- * @param {{ env?: NodeJS.ProcessEnv, timeout?: number }} [options] `timeout` in milliseconds
+ * @param {{ env?: NodeJS.ProcessEnv, cwd?: string, timeout?: number }} [options] `timeout` in milliseconds
  * @returns {Promise<Finished>}
  */
 export function execute(command, args, options = {}) {

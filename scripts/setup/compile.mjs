@@ -14,6 +14,7 @@ const memoryPerJob = 1.5e9;
 /**
  * @param {object} options
  * @param {string} options.root the package's folder
+ * @param {string} [options.build] where everything goes; by default build/ of the package, whose addon is the one loaded
  * @param {import('../libtorch/inspect.mjs').LibTorch} options.libtorch
  * @param {boolean} options.cuda
  * @param {boolean} options.debug
@@ -22,9 +23,17 @@ const memoryPerJob = 1.5e9;
  * @param {NodeJS.ProcessEnv} options.env
  * @returns {Promise<string>} the addon's file
  */
-export async function compile({ root, libtorch, cuda, debug, sanitize = false, warningsAsErrors, env }) {
+export async function compile({
+  root,
+  build = join(root, 'build'),
+  libtorch,
+  cuda,
+  debug,
+  sanitize = false,
+  warningsAsErrors,
+  env,
+}) {
   const config = sanitize ? 'Sanitize' : debug ? 'Debug' : 'Release';
-  const build = join(root, 'build');
   // CMake has a folder of its own in build/, where node-gyp puts its files too.
   const work = join(build, 'cmake', config);
   const output = join(build, config);

@@ -9,5 +9,5 @@ export const packageRoot = dirname(dirname(dirname(fileURLToPath(import.meta.url
 /** Whether the package is installed for an application to use, and no checkout to work on. */
 export const isInstalled = basename(dirname(packageRoot)) === 'node_modules';
 
-/** The command that sets LibTorch up and builds the addon again. */
-export const buildCommand = isInstalled ? 'npm rebuild ddpm-node' : 'npm run build';
+/** The command that sets LibTorch up and, where no prebuilt addon serves, builds one. */
+export const setupCommand = isInstalled ? 'npx ddpm setup' : 'npm run build';

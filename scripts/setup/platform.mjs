@@ -33,7 +33,7 @@ export function platformProblem(host = {}) {
     return undefined;
   }
   if (!published.includes(`${platform}-${arch}`)) {
-    return `there is no LibTorch for ${platform}-${arch} (there is for ${published.join(', ')}); build LibTorch yourself and name its folder in LIBTORCH.`;
+    return `there is no LibTorch for ${platform}-${arch} (there is for ${published.join(', ')}); build LibTorch yourself and name its folder in DDPM_LIBTORCH.`;
   }
   if (platform === 'linux') {
     const glibc = (host.report || runningReport)().header.glibcVersionRuntime;

@@ -1,7 +1,7 @@
 /** The programs that a build needs. */
 
 import { execute, which } from './command.mjs';
-import { buildCommand } from './package.mjs';
+import { setupCommand } from './package.mjs';
 import { SetupError } from './report.mjs';
 import { hasNvcc } from './variant.mjs';
 
@@ -73,6 +73,6 @@ const installers = {
 function missing(what, tool, found) {
   const platform = process.platform === 'darwin' || process.platform === 'win32' ? process.platform : 'linux';
   return new SetupError(
-    `building the native addon needs ${what}, and ${found}; install it with ${installers[platform][tool]}, then run ${buildCommand}.`,
+    `building the native addon needs ${what}, and ${found}; install it with ${installers[platform][tool]}, then run ${setupCommand}.`,
   );
 }

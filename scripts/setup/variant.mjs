@@ -1,4 +1,4 @@
-/** Whether to build for the CPU alone, or for CUDA too. */
+/** Whether to build or set up for the CPU alone, or for CUDA too. */
 
 import { existsSync } from 'node:fs';
 import { execute, which } from './command.mjs';
@@ -23,16 +23,17 @@ const driverFiles = [
  * @param {object} options
  * @param {string} [options.flag] value of `--variant`
  * @param {NodeJS.ProcessEnv} options.env `DDPM_VARIANT` is read
+ * @param {boolean} [options.compiling] it is for a build, which needs nvcc too
  * @param {(file: string) => boolean} [options.exists]
  * @returns {Promise<{ variant: Variant, asked: boolean }>} `asked`: somebody chose it
  * @throws {SetupError} for any other value
  */
-export async function chooseVariant({ flag, env, exists = existsSync }) {
+export async function chooseVariant({ flag, env, compiling = true, exists = existsSync }) {
   const source = flag === undefined ? 'DDPM_VARIANT' : '--variant';
   const value = flag ?? env.DDPM_VARIANT;
   if (value === undefined || (value === '' && flag === undefined)) {
     // Without nvcc the kernels cannot be compiled, and the CPU serves too.
-    const suits = hasNvcc(env) && (await hasNvidiaDriver(env, exists));
+    const suits = (!compiling || hasNvcc(env)) && (await hasNvidiaDriver(env, exists));
     return { variant: suits ? 'cuda' : 'cpu', asked: false };
   }
   if (!variants.includes(value)) {

@@ -42,7 +42,7 @@ describe('install', () => {
     const skipped = await install(freshPackage({ installed: true }), { ...bare, DDPM_SKIP_BUILD: '1' });
     expect(skipped).toMatchObject({ code: 0, stderr: '' });
     expect(skipped.stdout).toBe(
-      'ddpm-node: DDPM_SKIP_BUILD=1: the native addon was not set up; npm rebuild ddpm-node does it.\n',
+      'ddpm-node: DDPM_SKIP_BUILD=1: the native addon was not set up; npx ddpm setup does it.\n',
     );
   });
 
@@ -84,7 +84,7 @@ describe('the first require after npm ci --ignore-scripts', () => {
   test('names the one command, in a checkout and where the package is installed', async () => {
     for (const [installed, command] of [
       [false, 'npm run build'],
-      [true, 'npm rebuild ddpm-node'],
+      [true, 'npx ddpm setup'],
     ] as const) {
       const folder = freshPackage({ installed });
       const { stdout } = await runNode(['-e', program, compiled(folder)], {});

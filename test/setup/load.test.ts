@@ -2,6 +2,7 @@ import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { DdpmError } from '../../lib/errors';
 import { loadAddon } from '../../lib/load';
+import { prebuiltAddons } from '../../lib/loading/places';
 import { root, temporaryFolder } from './helpers';
 
 /** The addon of this checkout. */
@@ -48,10 +49,10 @@ test('without one, every place is listed, and the command that builds one', () =
     'The native addon of ddpm-node is not built. Tried:',
     `  - ${join(folder, 'build', 'Release', 'ddpm.node')}: not there`,
     `  - ${join(folder, 'build', 'Debug', 'ddpm.node')}: not there`,
-    `  - ${join(folder, 'prebuilds', `${process.platform}-${process.arch}`)}: not there`,
-    'Run `npm run build`: it sets LibTorch up and builds the addon, which an install with --ignore-scripts leaves out.',
+    ...prebuiltAddons(folder, ['cpu', 'cuda']).map(({ place }) => `  - ${place}: not there`),
+    'Run `npm run build`: it sets LibTorch up, and builds the addon where no prebuilt one serves; an install with --ignore-scripts leaves that out.',
   ]);
-  expect(failure(join(folder, 'node_modules', 'ddpm-node')).message).toContain('Run `npm rebuild ddpm-node`');
+  expect(failure(join(folder, 'node_modules', 'ddpm-node')).message).toContain('Run `npx ddpm setup`');
 });
 
 test('of those that do not load, every error is told and kept', () => {

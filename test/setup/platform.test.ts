@@ -30,7 +30,7 @@ test.each([
   [{}, null, /^this system has no glibc \(Alpine and others use musl\).*use a system with glibc/],
   [{}, '2.17', /^LibTorch needs glibc 2\.28 or newer, and this system has 2\.17; use Debian 10/],
   [{}, '2.9', /^LibTorch needs glibc 2\.28 or newer/],
-  [{ arch: 'ia32' }, '2.36', /^there is no LibTorch for linux-ia32 .* name its folder in LIBTORCH/],
+  [{ arch: 'ia32' }, '2.36', /^there is no LibTorch for linux-ia32 .* name its folder in DDPM_LIBTORCH/],
   [{ platform: 'darwin' }, null, /^there is no LibTorch for darwin-x64/],
 ])('%j with glibc %s is told in one line', async (host, glibc, line) => {
   const said = await judge(host, glibc);

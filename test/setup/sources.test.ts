@@ -1,5 +1,6 @@
 /** Where LibTorch is looked for: each source against folders, wheels, a stand-in for Python and a server, all local. */
 
+import { createHash } from 'node:crypto';
 import {
   existsSync,
   mkdirSync,
@@ -52,6 +53,10 @@ async function filledCache() {
 function libtorchArchive(files = libtorchFiles(cpuVersion)) {
   const entries = { ...files, 'build-version': cpuVersion, 'bin/tool': '' };
   return zip(Object.entries(entries).map(([name, content]) => ({ name: `libtorch/${name}`, content })));
+}
+
+function sha256(bytes: Buffer): string {
+  return createHash('sha256').update(bytes).digest('hex');
 }
 
 function serve(listener: RequestListener): Promise<{ url: string; close: () => Promise<void> }> {
@@ -149,15 +154,16 @@ describe('a LibTorch that was set up before', () => {
     expect(readFileSync(join(root, library), 'utf8')).toBe(libtorchFiles(cpuVersion)[library]);
   });
 
-  test('leaves what is being set up elsewhere alone, and removes what a killed one left', async () => {
+  test('removes what a killed one left, but for a download that one may still go on from', async () => {
     const { cache, root } = await filledCache();
     const folder = join(cache, 'ddpm-node');
-    for (const name of ['.partial-young', '.partial-old']) mkdirSync(join(folder, name));
-    const twoDaysAgo = Date.now() / 1000 - 48 * 60 * 60;
-    utimesSync(join(folder, '.partial-old'), twoDaysAgo, twoDaysAgo);
+    mkdirSync(join(folder, '.partial-a'));
+    for (const name of ['.download-new.part', '.download-old.part']) writeFileSync(join(folder, name), '');
+    const monthAgo = Date.now() / 1000 - 30 * 24 * 60 * 60;
+    utimesSync(join(folder, '.download-old.part'), monthAgo, monthAgo);
     rmSync(join(root, library));
     await locate({ DDPM_CACHE: cache });
-    expect(readdirSync(folder).sort()).toEqual(['.partial-young', `libtorch-${cpuVersion}-cpu`]);
+    expect(readdirSync(folder).sort()).toEqual(['.download-new.part', `libtorch-${cpuVersion}-cpu`]);
   });
 
   test.each([
@@ -320,7 +326,7 @@ describe('pip download', () => {
 
 describe('the archive', () => {
   /** The name on a site laid out like PyTorch's; this machine's platform decides. */
-  const isArchive = (url: string | undefined) => /^\/cpu\/libtorch-.*2\.13\.0.*\.zip$/.test(url ?? '');
+  const isArchive = (url: string | undefined) => /^\/(libtorch|whl)\/cpu\/.*2\.13\.0.*\.(zip|whl)$/.test(url ?? '');
 
   test('comes from a mirror, by way of redirects, and goes before pip when it is named', async () => {
     const { path, log } = fakePython(temporaryFolder(), { pip: '3.11' });
@@ -330,7 +336,9 @@ describe('the archive', () => {
       response.writeHead(404).end();
     });
     const DDPM_CACHE = temporaryFolder();
-    const { libtorch, error, lines } = await locate({ PATH: path, DDPM_CACHE, DDPM_LIBTORCH_URL: site.url });
+    const DDPM_LIBTORCH_SHA256 = sha256(libtorchArchive());
+    const env = { PATH: path, DDPM_CACHE, DDPM_LIBTORCH_URL: site.url, DDPM_LIBTORCH_SHA256 };
+    const { libtorch, error, lines } = await locate(env);
     await site.close();
     expect(error).toBeUndefined();
     expect(libtorch?.root).toBe(join(DDPM_CACHE, 'ddpm-node', `libtorch-${cpuVersion}-cpu`, 'torch'));
@@ -363,15 +371,16 @@ describe('the archive', () => {
     [
       'is something else',
       (_, response) => response.end(zip([{ name: 'a', content: 'a' }])),
-      /what was unpacked is no LibTorch/,
+      /what was unpacked is no LibTorch that serves/,
     ],
-  ])('that %s is told, and leaves nothing', async (_, listener, why) => {
+  ])('that %s is told, and nothing of it is taken', async (_, listener, why) => {
     const site = await serve(listener);
     const DDPM_CACHE = temporaryFolder();
     const { error } = await locate({ DDPM_CACHE, DDPM_LIBTORCH_URL: `${site.url}/libtorch.zip` });
     await site.close();
     expect(error).toMatch(new RegExp(`4\\. archive: ${site.url}/libtorch\\.zip: .*${why.source}`, 'i'));
-    expect(readdirSync(join(DDPM_CACHE, 'ddpm-node'))).toEqual([]);
+    const left = readdirSync(join(DDPM_CACHE, 'ddpm-node'));
+    expect(left.filter((name) => !name.startsWith('.download-libtorch.zip.part'))).toEqual([]);
   });
 
   test('is refused where DDPM_LIBTORCH_URL is no URL', async () => {
@@ -401,14 +410,14 @@ test('when all fail, the error lists every place in its order, what happened the
     `LibTorch ${cudaVersion} (cuda) was not found and could not be set up in ${join(DDPM_CACHE, 'ddpm-node', `libtorch-${cudaVersion}-cuda`)}. Tried, in this order:`,
   );
   expect(lines.filter((line) => /^ {2}\d\. /.test(line)).map((line) => line.replace(/: .*/, ''))).toEqual([
-    '  1. LIBTORCH',
+    '  1. DDPM_LIBTORCH',
     '  2. set up before',
     "  3. Python's torch",
     '  4. archive',
     '  5. pip download',
   ]);
   expect(error).toContain('Do one of these, then run npm run build:');
-  expect(error).toContain('name its folder in LIBTORCH');
+  expect(error).toContain('name its folder in DDPM_LIBTORCH');
   expect(error).toContain('DDPM_LIBTORCH_URL');
   expect(error).toContain('set DDPM_VARIANT=cpu');
 });

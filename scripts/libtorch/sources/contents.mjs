@@ -32,11 +32,12 @@ export function placeNvidia(name) {
 }
 
 /**
- * Of the official archive: LibTorch, under the name that it has in a wheel.
+ * Of an archive that is either: a wheel, or the official archive, whose LibTorch gets the name that it has in a wheel.
  *
  * @param {string} name
  */
 export function placeArchive(name) {
   const inner = /^libtorch\/(.*)$/s.exec(name)?.[1];
-  return inner !== undefined && isNeeded(inner) ? `torch/${inner}` : undefined;
+  if (inner === undefined) return placeTorch(name);
+  return isNeeded(inner) ? `torch/${inner}` : undefined;
 }

@@ -8,7 +8,7 @@ import { readCached } from '../cache.mjs';
 export const earlier = {
   name: 'set up before',
 
-  async find({ folder, platform }) {
-    return readCached(folder, platform);
+  async find(context) {
+    return readCached(context.folder, context);
   },
 };

@@ -39,9 +39,9 @@ export const pip = {
  * @param {string} pythonVersion `3.11`
  */
 async function setUp(context, python, pythonVersion) {
-  const { folder, platform, env, say } = context;
+  const { env, say } = context;
 
-  return putInCache(folder, platform, async (tree, scratch) => {
+  return putInCache(context, async (tree, scratch) => {
     const [wheels, temporary] = ['wheels', 'temporary'].map((name) => join(scratch, name));
     await mkdir(temporary);
     const general = ['-m', 'pip', 'download', '--only-binary=:all:', '--no-cache-dir', '--dest', wheels];
