@@ -12,7 +12,7 @@ at::Tensor masked(const at::Tensor& x, double probability, int64_t layer, int64_
   const at::Tensor map = x.contiguous(at::MemoryFormat::ChannelsLast);
   at::Tensor y = at::empty_like(map);
   cuda::dropout(map.const_data_ptr(), map.scalar_type() == at::kBFloat16, map.size(0), map.numel() / map.size(0),
-                1 - probability, static_cast<uint64_t>(seed), static_cast<uint32_t>(layer),
+                probability, static_cast<uint64_t>(seed), static_cast<uint32_t>(layer),
                 static_cast<const cuda::PassKey*>(key.const_data_ptr()), y.mutable_data_ptr(), stream_of(map));
   return y;
 }

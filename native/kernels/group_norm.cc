@@ -13,6 +13,7 @@
 
 #include "kernels/cpu/norm_kernels.h"
 #include "kernels/group_norm_device.h"
+#include "kernels/tensors.h"
 
 namespace ddpm {
 namespace {
@@ -330,16 +331,6 @@ Shape shape_of(const at::Tensor& x, const at::Tensor& skip, int64_t groups) {
   return {x.size(0), x.size(2) * x.size(3), {x.size(1), skip.defined() ? skip.size(1) : 0}, groups};
 }
 
-// Calls work(float{}) or work(uint16_t{}).
-template <class Work>
-void with_type(const at::Tensor& x, Work work) {
-  if (x.scalar_type() == at::kBFloat16) {
-    work(uint16_t{});
-  } else {
-    work(float{});
-  }
-}
-
 template <class T>
 Map<T> map_of(const at::Tensor& x) {
   if (!x.defined()) return {};
@@ -349,8 +340,6 @@ Map<T> map_of(const at::Tensor& x) {
     return {static_cast<T*>(x.mutable_data_ptr()), x.size(1)};
   }
 }
-
-at::Tensor channels_last(const at::Tensor& x) { return x.defined() ? x.contiguous(at::MemoryFormat::ChannelsLast) : x; }
 
 Statistics statistics_in(const at::Tensor& tensor) {
   return {tensor.mutable_data_ptr<float>(), tensor.size(1), tensor.size(2)};
@@ -372,7 +361,7 @@ std::pair<at::Tensor, at::Tensor> group_norm_forward(const at::Tensor& x, const 
   const Shape shape = shape_of(x, skip, groups);
   at::Tensor y = new_map(x, shape);
   at::Tensor statistics = at::empty({Statistics::kRows, shape.images, shape.all_channels()}, at::kFloat);
-  with_type(x, [&](auto type) {
+  with_type(x.scalar_type(), [&](auto type) {
     using T = decltype(type);
     forward<T>(shape, {map_of<const T>(x), map_of<const T>(skip)},
                moved.defined() ? moved.const_data_ptr<float>() : nullptr, moved.defined() ? moved.stride(0) : 0,
@@ -385,7 +374,7 @@ std::pair<at::Tensor, at::Tensor> group_norm_forward(const at::Tensor& x, const 
 at::Tensor group_norm_again(const at::Tensor& x, const at::Tensor& skip, const at::Tensor& statistics, bool silu) {
   const Shape shape = shape_of(x, skip, /*groups=*/1);
   at::Tensor y = new_map(x, shape);
-  with_type(x, [&](auto type) {
+  with_type(x.scalar_type(), [&](auto type) {
     using T = decltype(type);
     const std::array<Map<const T>, 2> maps{map_of<const T>(x), map_of<const T>(skip)};
     const int64_t pieces = pieces_an_image(shape);
@@ -407,7 +396,7 @@ NormGradients group_norm_gradient(const at::Tensor& x, const at::Tensor& skip, b
   NormGradients made{at::empty_like(x), skip.defined() ? at::empty_like(skip) : at::Tensor(), at::Tensor(),
                      at::empty_like(weight), at::empty_like(weight)};
   if (shifted) made.shift = at::empty({shape.images, shape.all_channels()}, at::kFloat);
-  with_type(x, [&](auto type) {
+  with_type(x.scalar_type(), [&](auto type) {
     using T = decltype(type);
     backward<T>(shape, {map_of<const T>(x), map_of<const T>(skip)}, {map_of<T>(made.x), map_of<T>(made.skip)},
                 static_cast<const T*>(dy.const_data_ptr()), weight.const_data_ptr<float>(), silu,
@@ -421,7 +410,7 @@ namespace {
 
 class FusedGroupNorm : public torch::autograd::Function<FusedGroupNorm> {
  public:
-  using Optional = std::optional<at::Tensor>;  // as an undefined tensor cannot be handed to apply()
+  using Optional = std::optional<at::Tensor>;
 
   static at::Tensor forward(torch::autograd::AutogradContext* context, const at::Tensor& x, const Optional& skip_,
                             const Optional& shift_, const at::Tensor& weight, const at::Tensor& bias, int64_t groups,
@@ -456,9 +445,6 @@ at::Tensor fused_group_norm(const at::Tensor& x, const at::Tensor& skip, const a
                               (x.requires_grad() || weight.requires_grad() ||
                                (skip.defined() && skip.requires_grad()) || (shift.defined() && shift.requires_grad()));
   if (!differentiated) return group_norm_forward(map, beside, shift, weight, bias, groups, epsilon, silu).first;
-  const auto optional = [](const at::Tensor& tensor) {
-    return tensor.defined() ? std::optional<at::Tensor>(tensor) : std::nullopt;
-  };
   return FusedGroupNorm::apply(map, optional(beside), optional(shift), weight, bias, groups, epsilon, silu);
 }
 

@@ -41,10 +41,9 @@ void fill_uniform(const RandomStream& stream, float* out, int64_t n, float low, 
   });
 }
 
-void fill_dropout_mask(const RandomStream& stream, float* out, int64_t n, float keep) {
-  const auto threshold = static_cast<uint64_t>(static_cast<double>(keep) * 0x1p32);
-  const float scale = 1.0f / keep;
-  for_each_block(stream, n, [=](int64_t i, const Random4& random, int64_t count) {
+void fill_dropout_mask(const RandomStream& stream, float* out, int64_t n, double probability) {
+  const auto [threshold, scale] = dropout_rule(probability);
+  for_each_block(stream, n, [=, threshold = threshold, scale = scale](int64_t i, const Random4& random, int64_t count) {
     for (int64_t k = 0; k < count; ++k) out[i + k] = random.v[k] < threshold ? scale : 0.0f;
   });
 }

@@ -60,10 +60,20 @@ constexpr uint32_t uniform_below(const RandomStream& stream, uint32_t block, uin
   return static_cast<uint32_t>((uint64_t{philox4x32(stream, block).v[0]} * bound) >> 32);
 }
 
+// Inverted dropout: what has a number below `threshold` is kept, times `scale`.
+struct DropoutRule {
+  uint64_t threshold;  // 1 to 2^32
+  float scale;
+};
+constexpr DropoutRule dropout_rule(double probability) {
+  const auto keep = static_cast<float>(1 - probability);
+  return {static_cast<uint64_t>(static_cast<double>(keep) * 0x1p32), 1.0f / keep};
+}
+
 // The first n numbers of the stream.
 void fill_normal(const RandomStream& stream, float* out, int64_t n);                          // N(0, 1)
 void fill_uniform(const RandomStream& stream, float* out, int64_t n, float low, float high);  // U[low, high)
-// 1 / keep with probability keep, else 0: the mask of inverted dropout.
-void fill_dropout_mask(const RandomStream& stream, float* out, int64_t n, float keep);
+// The mask of inverted dropout: the scale where a value is kept, else 0.
+void fill_dropout_mask(const RandomStream& stream, float* out, int64_t n, double probability);
 
 }  // namespace ddpm

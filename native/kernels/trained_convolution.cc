@@ -10,6 +10,7 @@
 #include "kernels/cpu/dropout_kernels.h"
 #include "kernels/group_norm.h"
 #include "kernels/philox.h"
+#include "kernels/tensors.h"
 #include "kernels/winograd.h"
 
 namespace ddpm {
@@ -17,11 +18,7 @@ namespace {
 
 using Context = torch::autograd::AutogradContext;
 using Variables = torch::autograd::variable_list;
-using Optional = std::optional<at::Tensor>;  // as an undefined tensor cannot be handed to apply()
-
-Optional optional(const at::Tensor& tensor) { return tensor.defined() ? Optional(tensor) : std::nullopt; }
-
-at::Tensor channels_last(const at::Tensor& x) { return x.defined() ? x.contiguous(at::MemoryFormat::ChannelsLast) : x; }
+using Optional = std::optional<at::Tensor>;
 
 bool by_winograd(const at::Tensor& x, const at::Tensor& weight) {
   return winograd_fits(weight, 1, 1, x.size(2), x.size(3), x.scalar_type());
@@ -88,23 +85,19 @@ struct Settings : torch::CustomClassHolder {
 
 void drop(const at::Tensor& map, const DropoutBefore& dropout) {
   const int64_t images = map.size(0), elements = map.numel() / images;
-  const auto keep = static_cast<float>(1 - dropout.probability);  // as fill_dropout_mask() has it, to the bit
-  const auto last = static_cast<uint32_t>(static_cast<uint64_t>(static_cast<double>(keep) * 0x1p32) - 1);
-  const auto run = [&](auto* values) {
+  const DropoutRule rule = dropout_rule(dropout.probability);
+  with_type(map.scalar_type(), [&](auto number) {
+    auto* values = static_cast<decltype(number)*>(map.mutable_data_ptr());
+    const auto kernel = cpu::dropout_kernel(number);
     at::parallel_for(0, images, 1, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) {
         const RandomStream stream(dropout.seed, Purpose::kDropout, dropout.update,
                                   dropout.first_image + static_cast<uint64_t>(i), dropout.layer);
-        cpu::dropout_kernels(*values).drop({stream.seed, stream.purpose, stream.a, stream.b}, last, 1.0f / keep,
-                                           values + i * elements, elements);
+        kernel({stream.seed, stream.purpose, stream.a, stream.b}, rule.threshold, rule.scale, values + i * elements,
+               elements);
       }
     });
-  };
-  if (map.scalar_type() == at::kBFloat16) {
-    run(static_cast<uint16_t*>(map.mutable_data_ptr()));
-  } else {
-    run(map.mutable_data_ptr<float>());
-  }
+  });
 }
 
 class NormalizedConvolution : public torch::autograd::Function<NormalizedConvolution> {

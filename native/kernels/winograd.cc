@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "kernels/cpu/winograd_kernels.h"
+#include "kernels/tensors.h"
 
 namespace ddpm {
 namespace {
@@ -14,15 +15,6 @@ constexpr int64_t kFewestPixels = 64;
 // Of transformed pixels that a thread works on at a time: they stay in its second-level cache beside the weights that
 // pass through.
 constexpr int64_t kPixelBytes = 256 * 1024;
-
-template <class Work>
-void with_type(at::ScalarType type, Work work) {
-  if (type == at::kBFloat16) {
-    work(uint16_t{});
-  } else {
-    work(float{});
-  }
-}
 
 int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
@@ -92,12 +84,11 @@ at::Tensor winograd_weights(const at::Tensor& weight, at::ScalarType type, bool 
 
 at::Tensor winograd_convolution(const at::Tensor& x, const at::Tensor& weights, const at::Tensor& bias,
                                 const at::Tensor& added) {
-  const auto layout = at::MemoryFormat::ChannelsLast;
   const int64_t out = weights.size(1);
-  const at::Tensor map = x.contiguous(layout);
-  const at::Tensor plus = added.defined() ? added.to(x.scalar_type()).contiguous(layout) : added;
+  const at::Tensor map = channels_last(x);
+  const at::Tensor plus = added.defined() ? channels_last(added.to(x.scalar_type())) : added;
   const at::Tensor shift = bias.defined() ? bias.to(at::kFloat).contiguous() : bias;
-  at::Tensor y = at::empty({x.size(0), out, x.size(2), x.size(3)}, map.options(), layout);
+  at::Tensor y = at::empty({x.size(0), out, x.size(2), x.size(3)}, map.options(), at::MemoryFormat::ChannelsLast);
   with_type(x.scalar_type(), [&](auto number) {
     using T = decltype(number);
     run<T>({.height = x.size(2),

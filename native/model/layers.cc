@@ -47,14 +47,15 @@ at::Tensor Conv2d::operator()(const at::Tensor& x, const ForwardContext& context
     const auto convolve = [&](const at::Tensor& map, const at::Tensor& part, const at::Tensor& shift) {
       return at::conv2d(map, part, shift, stride, padding);
     };
-    const auto of_both = [&] {
-      if (!skip.defined()) return convolve(x, weight, bias);
-      if (!fast_paths()) return convolve(at::cat({x, skip}, 1), weight, bias);
-      // As below.
-      return convolve(x, weight.narrow(1, 0, x.size(1)), bias) +
-             convolve(skip, weight.narrow(1, x.size(1), skip.size(1)), {});
-    };
-    const at::Tensor y = of_both();
+    at::Tensor y;
+    if (!skip.defined()) {
+      y = convolve(x, weight, bias);
+    } else if (!fast_paths()) {
+      y = convolve(at::cat({x, skip}, 1), weight, bias);
+    } else {  // as below
+      const at::Tensor of_skip = weight.narrow(1, x.size(1), skip.size(1));
+      y = convolve(x, weight.narrow(1, 0, x.size(1)), bias) + convolve(skip, of_skip, {});
+    }
     return added.defined() ? added + y : y;
   }
   const auto convolve = [&](const at::Tensor& map, int part,
@@ -136,7 +137,7 @@ at::Tensor dropout(const at::Tensor& x, double probability, uint32_t layer, cons
     for (int64_t i = begin; i < end; ++i) {
       const RandomStream stream(key.seed, Purpose::kDropout, key.update, key.first_image + static_cast<uint64_t>(i),
                                 layer);
-      fill_dropout_mask(stream, data + i * elements, elements, static_cast<float>(1 - probability));
+      fill_dropout_mask(stream, data + i * elements, elements, probability);
     }
   });
   return x * mask.to(x.options());

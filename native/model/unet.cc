@@ -70,23 +70,18 @@ std::shared_ptr<const ParameterLayout> UNet::layout(const UNetConfig& config) {
 at::Tensor UNet::Stage::operator()(const at::Tensor& x, const at::Tensor& skip,
                                    const std::vector<at::Tensor>& time_shifts, const ForwardContext& context) const {
   const at::Tensor& time_shift = time_shifts[residual.index];
-  if (context.recompute && at::GradMode::is_enabled()) {
-    ForwardContext within = context;
-    within.recompute = false;
-    const auto part = [this, within](const std::vector<at::Tensor>& inputs) {
-      return (*this)(inputs[0], inputs.size() > 2 ? inputs[2] : at::Tensor(), inputs[1], within);
+  const bool trains = at::GradMode::is_enabled() && context.convolutions == nullptr;
+  if (trains && context.recompute) {
+    const auto part = [this, context](const std::vector<at::Tensor>& inputs) {
+      const at::Tensor h = residual(inputs[0], inputs.size() > 2 ? inputs[2] : at::Tensor(), inputs[1], context);
+      return attention ? (*attention)(h, context) : h;
     };
     return recomputed(part, skip.defined() ? std::vector{x, time_shift, skip} : std::vector{x, time_shift});
   }
-  return (*this)(x, skip, time_shift, context);
-}
-
-at::Tensor UNet::Stage::operator()(const at::Tensor& x, const at::Tensor& skip, const at::Tensor& time_shift,
-                                   const ForwardContext& context) const {
   const at::Tensor h = residual(x, skip, time_shift, context);
   if (!attention) return h;
   // What attention keeps for its way back takes more room than all else at its resolution, and little work.
-  const bool again = fast_paths() && h.is_cpu() && at::GradMode::is_enabled() && context.convolutions == nullptr;
+  const bool again = trains && fast_paths() && h.is_cpu();
   if (!again) return (*attention)(h, context);
   return recomputed([this, context](const std::vector<at::Tensor>& inputs) { return (*attention)(inputs[0], context); },
                     {h});

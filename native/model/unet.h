@@ -30,8 +30,6 @@ class UNet {
     // `time_shifts`: those of all residual blocks.
     at::Tensor operator()(const at::Tensor& x, const at::Tensor& skip, const std::vector<at::Tensor>& time_shifts,
                           const ForwardContext& context) const;
-    at::Tensor operator()(const at::Tensor& x, const at::Tensor& skip, const at::Tensor& time_shift,
-                          const ForwardContext& context) const;
   };
   struct DownLevel {
     std::vector<Stage> stages;

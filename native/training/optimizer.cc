@@ -99,32 +99,22 @@ void Adam::update(ParameterSet& weights, ParameterSet& gradient, double norm, Pa
 
 void Adam::update_in_one_pass(ParameterSet& weights, ParameterSet& gradient, double scale, double rate,
                               ParameterSet& average, double share) {
-  const auto n = static_cast<double>(updates_);
-  cpu::AdamStep step{};
-  step.gradient_scale = static_cast<float>(scale);
-  step.beta1 = static_cast<float>(config_.beta1);
-  step.beta2 = static_cast<float>(config_.beta2);
-  step.rest1 = static_cast<float>(1 - config_.beta1);
-  step.rest2 = static_cast<float>(1 - config_.beta2);
-  step.step_size = static_cast<float>(rate / (1 - std::pow(config_.beta1, n)));
-  step.root_scale = static_cast<float>(1 / std::sqrt(1 - std::pow(config_.beta2, n)));
-  step.epsilon = static_cast<float>(config_.epsilon);
-  step.weight_scale = static_cast<float>(1 - rate * config_.weight_decay);
-  step.ema_share = static_cast<float>(share);
+  const AdamStep step = step_of(updates_, rate, share);
   const auto kernel = cpu::adam_kernel();
   const auto data = [](const ParameterSet& set) { return set.flat().mutable_data_ptr<float>(); };
   constexpr int64_t kPiece = ParameterLayout::kFlatMultiple;
   at::parallel_for(0, weights.flat().numel() / kPiece, 1, [&](int64_t begin, int64_t end) {
     const int64_t at = begin * kPiece;
-    kernel(step, (end - begin) * kPiece, data(weights) + at, data(gradient) + at, data(exp_avg_) + at,
-           data(exp_avg_sq_) + at, data(average) + at);
+    kernel(step, static_cast<float>(scale), (end - begin) * kPiece, data(weights) + at, data(gradient) + at,
+           data(exp_avg_) + at, data(exp_avg_sq_) + at, data(average) + at);
   });
 }
 
-cuda::AdamStep Adam::device_step(double average_weight) const {
-  const double rate = learning_rate();
-  const auto n = static_cast<double>(updates_ + 1);
-  cuda::AdamStep step{};
+AdamStep Adam::device_step(double average_share) const { return step_of(updates_ + 1, learning_rate(), average_share); }
+
+AdamStep Adam::step_of(int64_t update, double rate, double average_share) const {
+  const auto n = static_cast<double>(update);
+  AdamStep step{};
   step.beta1 = static_cast<float>(config_.beta1);
   step.beta2 = static_cast<float>(config_.beta2);
   step.rest1 = static_cast<float>(1 - config_.beta1);
@@ -133,7 +123,7 @@ cuda::AdamStep Adam::device_step(double average_weight) const {
   step.root_scale = static_cast<float>(1 / std::sqrt(1 - std::pow(config_.beta2, n)));
   step.epsilon = static_cast<float>(config_.epsilon);
   step.weight_scale = static_cast<float>(1 - rate * config_.weight_decay);
-  step.average_weight = static_cast<float>(average_weight);
+  step.ema_share = static_cast<float>(average_share);
   return step;
 }
 

@@ -37,7 +37,7 @@ class Adam {
   // norm that stays_finite() now allows, or nearly so, and less than 0 for none; what the device computes with; and
   // that it has done so.
   double largest_norm(const ParameterSet& weights);
-  cuda::AdamStep device_step(double average_weight) const;
+  AdamStep device_step(double average_share) const;
   void updated_on_device(double norm);
 
   double gradient_clip() const { return config_.gradient_clip; }
@@ -53,7 +53,9 @@ class Adam {
   };
   Bounds measured(const ParameterSet& weights) const;
   Bounds after_update(Bounds bounds, double norm) const;
-  // The same on the CPU, in one pass over all arrays.
+  // Of the n-th update, 1 being the first.
+  AdamStep step_of(int64_t update, double rate, double average_share) const;
+  // update() on the CPU, in one pass over all arrays.
   void update_in_one_pass(ParameterSet& weights, ParameterSet& gradient, double scale, double rate,
                           ParameterSet& average, double share);
   bool fits(double norm) const;  // an update by a gradient of this norm, as far as bounds_ tells

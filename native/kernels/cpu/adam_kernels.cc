@@ -1,21 +1,11 @@
 #include "kernels/cpu/adam_kernels.h"
 
-#include "kernels/cpu/instruction_set.h"
+#include "kernels/cpu/choose.h"
 
 namespace ddpm::cpu {
 
-extern const AdamKernel adam_kernel_baseline;
-#if defined(DDPM_X86_KERNELS)
-extern const AdamKernel adam_kernel_avx2;
-extern const AdamKernel adam_kernel_avx512;
-#endif
+DDPM_KERNEL(AdamKernel, adam_kernel);
 
-AdamKernel adam_kernel() {
-#if defined(DDPM_X86_KERNELS)
-  if (instruction_set() == InstructionSet::kAvx512) return adam_kernel_avx512;
-  if (instruction_set() == InstructionSet::kAvx2) return adam_kernel_avx2;
-#endif
-  return adam_kernel_baseline;
-}
+AdamKernel adam_kernel() { return DDPM_BEST(adam_kernel); }
 
 }  // namespace ddpm::cpu

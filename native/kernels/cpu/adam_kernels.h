@@ -2,25 +2,13 @@
 
 #include <cstdint>
 
+#include "kernels/adam_step.h"
+
 namespace ddpm::cpu {
 
-// Numbers of one update.
-struct AdamStep {
-  float gradient_scale;  // 1, or less where the gradient is clipped
-  float beta1, beta2;
-  float rest1, rest2;  // 1 - beta1, 1 - beta2, from float64: float32's difference has few digits where beta is near 1
-  float step_size;     // learning rate / (1 - beta1^n)
-  float root_scale;    // 1 / sqrt(1 - beta2^n)
-  float epsilon;
-  float weight_scale;  // 1 - learning rate * weight decay
-  float ema_share;     // 1 - the average's decay
-};
-
-// Adam (Kingma, Ba 2015) with decoupled weight decay, and the moving average after it, in one pass over everything:
-//   g <- gradient_scale g;  m <- beta1 m + rest1 g;  v <- beta2 v + rest2 g²
-//   w <- weight_scale w - step_size m / (root_scale sqrt(v) + epsilon);  average <- average + ema_share (w - average)
-using AdamKernel = void (*)(const AdamStep& step, int64_t count, float* weight, float* gradient, float* exp_avg,
-                            float* exp_avg_sq, float* average);
+// AdamStep's formulas in one pass over everything. The gradient is left scaled.
+using AdamKernel = void (*)(const AdamStep& step, float gradient_scale, int64_t count, float* weight, float* gradient,
+                            float* exp_avg, float* exp_avg_sq, float* average);
 
 // For the processor at hand.
 AdamKernel adam_kernel();

@@ -7,13 +7,13 @@
 namespace ddpm::cpu {
 namespace {
 
-void adam(const AdamStep& step, int64_t count, float* weight, float* gradient, float* exp_avg, float* exp_avg_sq,
-          float* average) {
-  const bool clipped = step.gradient_scale != 1.0f;
+void adam(const AdamStep& step, float gradient_scale, int64_t count, float* weight, float* gradient, float* exp_avg,
+          float* exp_avg_sq, float* average) {
+  const bool clipped = gradient_scale != 1.0f;
   const bool near = step.ema_share >= 0.5f;  // as LibTorch's lerp does it: from the end that is nearer
   // The storage of parameters is a multiple of every vector's length (ParameterLayout::kFlatMultiple).
   for (int64_t i = 0; i < count; i += kWidth) {
-    const Vec g = load(gradient + i) * step.gradient_scale;
+    const Vec g = load(gradient + i) * gradient_scale;
     const Vec m = load(exp_avg + i) * step.beta1 + g * step.rest1;
     const Vec v = load(exp_avg_sq + i) * step.beta2 + g * g * step.rest2;
     const Vec w =

@@ -1,33 +1,13 @@
 #include "kernels/cpu/dropout_kernels.h"
 
-#include "kernels/cpu/instruction_set.h"
+#include "kernels/cpu/choose.h"
 
 namespace ddpm::cpu {
 
-#define DDPM_DECLARE(name)                                             \
-  extern const DropoutKernels<float> dropout_kernels_##name##_float32; \
-  extern const DropoutKernels<uint16_t> dropout_kernels_##name##_bfloat16;
-DDPM_DECLARE(baseline)
-#if defined(DDPM_X86_KERNELS)
-DDPM_DECLARE(avx2)
-DDPM_DECLARE(avx512)
-#endif
-#undef DDPM_DECLARE
+DDPM_KERNEL(DropoutKernel<float>, dropout_kernel_float32);
+DDPM_KERNEL(DropoutKernel<uint16_t>, dropout_kernel_bfloat16);
 
-const DropoutKernels<float>& dropout_kernels(float) {
-#if defined(DDPM_X86_KERNELS)
-  if (instruction_set() == InstructionSet::kAvx512) return dropout_kernels_avx512_float32;
-  if (instruction_set() == InstructionSet::kAvx2) return dropout_kernels_avx2_float32;
-#endif
-  return dropout_kernels_baseline_float32;
-}
-
-const DropoutKernels<uint16_t>& dropout_kernels(uint16_t) {
-#if defined(DDPM_X86_KERNELS)
-  if (instruction_set() == InstructionSet::kAvx512) return dropout_kernels_avx512_bfloat16;
-  if (instruction_set() == InstructionSet::kAvx2) return dropout_kernels_avx2_bfloat16;
-#endif
-  return dropout_kernels_baseline_bfloat16;
-}
+DropoutKernel<float> dropout_kernel(float) { return DDPM_BEST(dropout_kernel_float32); }
+DropoutKernel<uint16_t> dropout_kernel(uint16_t) { return DDPM_BEST(dropout_kernel_bfloat16); }
 
 }  // namespace ddpm::cpu

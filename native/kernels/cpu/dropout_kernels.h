@@ -12,15 +12,13 @@ struct DropoutStream {
   uint32_t purpose, a, b;
 };
 
+// values[i] *= scale where the i-th number of the stream is below `threshold`, else 0: the mask that
+// fill_dropout_mask() in kernels/philox.h draws.
 template <class T>
-struct DropoutKernels {
-  // values[i] *= scale where the i-th number of the stream is at most `last`, else 0: the mask that fill_dropout_mask()
-  // in kernels/philox.h draws, for a 1 / keep of `scale`.
-  void (*drop)(const DropoutStream& stream, uint32_t last, float scale, T* values, int64_t count);
-};
+using DropoutKernel = void (*)(const DropoutStream& stream, uint64_t threshold, float scale, T* values, int64_t count);
 
 // For the processor at hand.
-const DropoutKernels<float>& dropout_kernels(float);
-const DropoutKernels<uint16_t>& dropout_kernels(uint16_t);
+DropoutKernel<float> dropout_kernel(float);
+DropoutKernel<uint16_t> dropout_kernel(uint16_t);
 
 }  // namespace ddpm::cpu

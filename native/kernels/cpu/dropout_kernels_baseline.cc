@@ -2,7 +2,7 @@
 
 namespace ddpm::cpu {
 
-extern const DropoutKernels<float> dropout_kernels_baseline_float32 = dropout_kernels<float>();
-extern const DropoutKernels<uint16_t> dropout_kernels_baseline_bfloat16 = dropout_kernels<uint16_t>();
+extern const DropoutKernel<float> dropout_kernel_float32_baseline = drop<float>;
+extern const DropoutKernel<uint16_t> dropout_kernel_bfloat16_baseline = drop<uint16_t>;
 
 }  // namespace ddpm::cpu

@@ -43,7 +43,8 @@ inline void draw(const DropoutStream& stream, uint32_t first, uint32_t* numbers)
 }
 
 template <class T>
-void drop(const DropoutStream& stream, uint32_t last, float scale, T* values, int64_t count) {
+void drop(const DropoutStream& stream, uint64_t threshold, float scale, T* values, int64_t count) {
+  const auto last = static_cast<uint32_t>(threshold - 1);  // which 32 bits hold, and vectors compare fast
   uint32_t numbers[kNumbers];
   float factors[kNumbers];
   T rest[kNumbers];
@@ -60,11 +61,6 @@ void drop(const DropoutStream& stream, uint32_t last, float scale, T* values, in
     for (int i = 0; i < kNumbers; i += kWidth) store(part + i, load(part + i) * load(factors + i));
     if (here < kNumbers) std::memcpy(values + begin, rest, static_cast<size_t>(here) * sizeof(T));
   }
-}
-
-template <class T>
-constexpr DropoutKernels<T> dropout_kernels() {
-  return {drop<T>};
 }
 
 }  // namespace

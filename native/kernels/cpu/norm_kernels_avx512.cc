@@ -2,7 +2,7 @@
 
 namespace ddpm::cpu {
 
-extern const NormKernels<float> norm_kernels_avx512_float32 = kernels<float>();
-extern const NormKernels<uint16_t> norm_kernels_avx512_bfloat16 = kernels<uint16_t>();
+extern const NormKernels<float> norm_kernels_float32_avx512 = kernels<float>();
+extern const NormKernels<uint16_t> norm_kernels_bfloat16_avx512 = kernels<uint16_t>();
 
 }  // namespace ddpm::cpu

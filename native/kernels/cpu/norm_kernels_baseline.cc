@@ -2,7 +2,7 @@
 
 namespace ddpm::cpu {
 
-extern const NormKernels<float> norm_kernels_baseline_float32 = kernels<float>();
-extern const NormKernels<uint16_t> norm_kernels_baseline_bfloat16 = kernels<uint16_t>();
+extern const NormKernels<float> norm_kernels_float32_baseline = kernels<float>();
+extern const NormKernels<uint16_t> norm_kernels_bfloat16_baseline = kernels<uint16_t>();
 
 }  // namespace ddpm::cpu

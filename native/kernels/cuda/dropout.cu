@@ -24,17 +24,14 @@ __global__ void mask(const T* x, int64_t threads, int64_t elements, uint64_t thr
 
 }  // namespace
 
-void dropout(const void* x, bool bfloat16, int64_t images, int64_t elements, double keep_, uint64_t seed,
+void dropout(const void* x, bool bfloat16, int64_t images, int64_t elements, double probability, uint64_t seed,
              uint32_t layer, const PassKey* key, void* y, Stream stream) {
-  // As fill_dropout_mask() has it, to the bit.
-  const auto keep = static_cast<float>(keep_);
-  const auto threshold = static_cast<uint64_t>(static_cast<double>(keep) * 0x1p32);
-  const float scale = 1.0f / keep;
+  const DropoutRule rule = dropout_rule(probability);
   const int64_t threads = images * ((elements + 3) / 4);
   const auto launch = [&](auto type) {
     using T = decltype(type);
-    mask<T><<<blocks_for(threads), kBlock, 0, stream>>>(static_cast<const T*>(x), threads, elements, threshold, scale,
-                                                        seed, layer, key, static_cast<T*>(y));
+    mask<T><<<blocks_for(threads), kBlock, 0, stream>>>(static_cast<const T*>(x), threads, elements, rule.threshold,
+                                                        rule.scale, seed, layer, key, static_cast<T*>(y));
     check_launch();
   };
   if (bfloat16) {

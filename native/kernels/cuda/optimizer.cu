@@ -62,7 +62,7 @@ __global__ void update(AdamStep step, const UpdateReport* report, int64_t packs,
     v.v[k] = v.v[k] * step.beta2 + g.v[k] * g.v[k] * step.rest2;
     w.v[k] = w.v[k] * step.weight_scale - m.v[k] * step.step_size / (sqrtf(v.v[k]) * step.root_scale + step.epsilon);
     // As at::lerp has it: exact at both ends.
-    const float by = step.average_weight;
+    const float by = step.ema_share;
     a.v[k] = by < 0.5f ? a.v[k] + by * (w.v[k] - a.v[k]) : w.v[k] - (w.v[k] - a.v[k]) * (1.0f - by);
   }
   if (scale != 1.0f) store(gradient + 4 * i, g);
