@@ -62,7 +62,7 @@ constexpr uint32_t uniform_below(const RandomStream& stream, uint32_t block, uin
 
 // Inverted dropout: what has a number below `threshold` is kept, times `scale`.
 struct DropoutRule {
-  uint64_t threshold;  // 1 to 2^32
+  uint64_t threshold;  // 0 to 2^32
   float scale;
 };
 constexpr DropoutRule dropout_rule(double probability) {

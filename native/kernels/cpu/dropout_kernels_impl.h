@@ -45,6 +45,7 @@ inline void draw(const DropoutStream& stream, uint32_t first, uint32_t* numbers)
 template <class T>
 void drop(const DropoutStream& stream, uint64_t threshold, float scale, T* values, int64_t count) {
   const auto last = static_cast<uint32_t>(threshold - 1);  // which 32 bits hold, and vectors compare fast
+  if (threshold == 0) scale = 0;                           // where there is none
   uint32_t numbers[kNumbers];
   float factors[kNumbers];
   T rest[kNumbers];
