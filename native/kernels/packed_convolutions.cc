@@ -74,7 +74,10 @@ at::Tensor PackedConvolutions::operator()(const at::Tensor& x, const void* owner
     if (x.is_cuda()) {
       found = keep(for_cudnn(plain, type_), false);
     } else if (!direct_ && winograd_fits(plain.weight, stride, padding, x.size(2), x.size(3), type_)) {
-      found = keep({winograd_weights(plain.weight, type_), plain.bias}, true);
+      const at::Tensor transformed = winograd_weights(plain.weight, type_);
+      // In float32 they are 16/9 of the weights, and reading so much costs nearly what transforming does: not kept.
+      if (transformed.nbytes() > plain.weight.nbytes()) return winograd_convolution(x, transformed, plain.bias, added);
+      found = keep({transformed, plain.bias}, true);
     } else {
       std::vector<c10::IValue> stack{plain.weight.to(type_).contiguous(), paddings, strides, dilations, int64_t{1},
                                      c10::IValue(x.sizes().vec())};

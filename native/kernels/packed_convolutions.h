@@ -11,9 +11,9 @@
 namespace ddpm {
 
 // The convolutions of a network that only predicts: their weights are brought into the type and layout that our kernels
-// or oneDNN's, or on a CUDA device cuDNN's, read once, at their first use, instead of in every call, and what is to be
-// added to a result is added as it is written where they can. Feature maps are channels-last, of the type that it was
-// made for.
+// or oneDNN's, or on a CUDA device cuDNN's, read once, at their first use, instead of in every call, unless they would
+// then take more memory than the weights themselves; and what is to be added to a result is added as it is written
+// where they can. Feature maps are channels-last, of the type that it was made for.
 class PackedConvolutions {
  public:
   // Weight [out, in, k, k] and bias [out], which may be undefined.

@@ -11,7 +11,7 @@ namespace ddpm {
 namespace {
 
 // Below this the maps have too few tiles for the larger weights to pay.
-constexpr int64_t kFewestPixels = 64;
+constexpr int64_t kFewestPixels = 16;
 // Of transformed pixels that a thread works on at a time: they stay in its second-level cache beside the weights that
 // pass through.
 constexpr int64_t kPixelBytes = 256 * 1024;

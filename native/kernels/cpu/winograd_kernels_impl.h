@@ -201,6 +201,52 @@ void convolve(const WinogradConvolution<T>& c, int64_t first_tile, int64_t tiles
   }
 }
 
+using EightFloats = float __attribute__((vector_size(32)));
+constexpr int kEights = kWidth / 8;
+
+template <int...>
+struct Lanes {};
+#if defined(__AVX512F__)
+using AllLanes = Lanes<0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15>;
+#else
+using AllLanes = Lanes<0, 1, 2, 3, 4, 5, 6, 7>;
+#endif
+
+// Of what lies `kDistance` from one another in eight vectors and in each eight of their elements: `a` the lower
+// vectors, `b` the upper.
+template <int kDistance, int... j>
+inline void exchange(Vec& a, Vec& b, Lanes<j...>) {
+  const Vec low = __builtin_shufflevector(a, b, (j & kDistance ? kWidth + j - kDistance : j)...);
+  b = __builtin_shufflevector(a, b, (j & kDistance ? kWidth + j : j + kDistance)...);
+  a = low;
+}
+
+template <int kDistance>
+inline void exchange_all(Vec* rows) {
+#pragma GCC unroll 8
+  for (int r = 0; r < 8; ++r) {
+    if (!(r & kDistance)) exchange<kDistance>(rows[r], rows[r + kDistance], AllLanes{});
+  }
+}
+
+template <int... j>
+inline Vec together(const EightFloats (&row)[kEights], Lanes<j...>) {
+  return __builtin_shufflevector(row[0], row[kEights - 1], j...);
+}
+
+// columns[k][n] = from[n * pitch + k], for eight k.
+inline void load_columns(const float* from, int64_t pitch, Vec* columns) {
+#pragma GCC unroll 8
+  for (int r = 0; r < 8; ++r) {
+    EightFloats row[kEights];
+    for (int i = 0; i < kEights; ++i) std::memcpy(row + i, from + (8 * i + r) * pitch, sizeof *row);
+    columns[r] = together(row, AllLanes{});
+  }
+  exchange_all<1>(columns);
+  exchange_all<2>(columns);
+  exchange_all<4>(columns);
+}
+
 // G g along one side.
 inline void transform_weights(Vec g0, Vec g1, Vec g2, Vec* u) {
   const Vec ends = 0.5f * (g0 + g2), middle = 0.5f * g1;
@@ -210,33 +256,45 @@ inline void transform_weights(Vec g0, Vec g1, Vec g2, Vec* u) {
   u[3] = g2;
 }
 
+// G g Gᵀ of a vector of outputs.
+inline void transform_kernels(const float* from, int64_t out_pitch, bool turned, Vec (&u)[kWinogradPositions]) {
+  Vec g[8], last[8];
+  load_columns(from, out_pitch, g);
+  load_columns(from + 1, out_pitch, last);  // of which the ninth is used
+  if (turned) {
+    for (int k = 0; k < 4; ++k) {
+      Vec& other = k > 0 ? g[8 - k] : last[7];
+      const Vec saved = g[k];
+      g[k] = other;
+      other = saved;
+    }
+  }
+  Vec half[3][4];  // of each row of g
+  transform_weights(g[0], g[1], g[2], half[0]);
+  transform_weights(g[3], g[4], g[5], half[1]);
+  transform_weights(g[6], g[7], last[7], half[2]);
+  for (int s = 0; s < 4; ++s) {
+    Vec column[4];
+    transform_weights(half[0][s], half[1][s], half[2][s], column);
+    for (int r = 0; r < 4; ++r) u[4 * r + s] = column[r];
+  }
+}
+
 template <class T>
 void pack(const float* weight, int64_t out_pitch, int64_t in_pitch, bool turned, int64_t in, int64_t out, int64_t first,
           int64_t last, T* packed) {
   constexpr int kDepth = Dot<T>::kDepth;
   for (int64_t block = first; block < last; block += kBlock) {
     const int64_t outputs = out - block < kBlock ? out - block : kBlock;
-    for (int64_t i = 0; i < in; i += kDepth) {
-      for (int64_t o = 0; o < outputs; o += kWidth) {
-        Vec u[kDepth][4][4];
+    for (int64_t o = 0; o < outputs; o += kWidth) {
+      for (int64_t i = 0; i < in; i += kDepth) {
+        Vec u[kDepth][kWinogradPositions];
         for (int depth = 0; depth < kDepth; ++depth) {
-          float g[9][kWidth];
-          const float* from = weight + (block + o) * out_pitch + (i + depth) * in_pitch;
-          for (int n = 0; n < kWidth; ++n) {
-            for (int k = 0; k < 9; ++k) g[turned ? 8 - k : k][n] = from[n * out_pitch + k];
-          }
-          Vec half[3][4];  // of each row of g
-          for (int r = 0; r < 3; ++r)
-            transform_weights(load(g[3 * r]), load(g[3 * r + 1]), load(g[3 * r + 2]), half[r]);
-          for (int s = 0; s < 4; ++s) {
-            Vec column[4];
-            transform_weights(half[0][s], half[1][s], half[2][s], column);
-            for (int r = 0; r < 4; ++r) u[depth][r][s] = column[r];
-          }
+          transform_kernels(weight + (block + o) * out_pitch + (i + depth) * in_pitch, out_pitch, turned, u[depth]);
         }
         for (int position = 0; position < kWinogradPositions; ++position) {
           Vec pair[kDepth];
-          for (int depth = 0; depth < kDepth; ++depth) pair[depth] = u[depth][position / 4][position % 4];
+          for (int depth = 0; depth < kDepth; ++depth) pair[depth] = u[depth][position];
           Dot<T>::store_weights(packed + (position * out + block) * in + i * outputs + kDepth * o, pair);
         }
       }
