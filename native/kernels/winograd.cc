@@ -10,8 +10,8 @@
 namespace ddpm {
 namespace {
 
-// Below this the maps have too few tiles for the larger weights to pay.
-constexpr int64_t kFewestPixels = 16;
+// Below this the maps have too few tiles for the weights to pay: in bfloat16 they are kept, and larger.
+constexpr int64_t fewest_pixels(at::ScalarType type) { return type == at::kBFloat16 ? 64 : 16; }
 // Of transformed pixels that a thread works on at a time: they stay in its second-level cache beside the weights that
 // pass through.
 constexpr int64_t kPixelBytes = 256 * 1024;
@@ -60,7 +60,7 @@ bool winograd_fits(const at::Tensor& weight, int64_t stride, int64_t padding, in
                                              : type == at::kFloat && cpu::winograd_kernels(float{}) != nullptr;
   const auto whole = [&](int64_t side) { return weight.size(side) % cpu::kWinogradChannels == 0; };
   return kernels && weight.is_cpu() && weight.size(2) == 3 && weight.size(3) == 3 && stride == 1 && padding == 1 &&
-         whole(0) && whole(1) && height * width >= kFewestPixels;
+         whole(0) && whole(1) && height * width >= fewest_pixels(type);
 }
 
 at::Tensor winograd_weights(const at::Tensor& weight, at::ScalarType type, bool transposed) {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "kernels/cpu/columns.h"
 #include "kernels/cpu/vec.h"
 #include "kernels/cpu/winograd_kernels.h"
 
@@ -199,52 +200,6 @@ void convolve(const WinogradConvolution<T>& c, int64_t first_tile, int64_t tiles
       finish_tile(c, place_of(c, first_tile + i), sums + i * vectors * kWidth, pitch, out, vectors);
     }
   }
-}
-
-using EightFloats = float __attribute__((vector_size(32)));
-constexpr int kEights = kWidth / 8;
-
-template <int...>
-struct Lanes {};
-#if defined(__AVX512F__)
-using AllLanes = Lanes<0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15>;
-#else
-using AllLanes = Lanes<0, 1, 2, 3, 4, 5, 6, 7>;
-#endif
-
-// Of what lies `kDistance` from one another in eight vectors and in each eight of their elements: `a` the lower
-// vectors, `b` the upper.
-template <int kDistance, int... j>
-inline void exchange(Vec& a, Vec& b, Lanes<j...>) {
-  const Vec low = __builtin_shufflevector(a, b, (j & kDistance ? kWidth + j - kDistance : j)...);
-  b = __builtin_shufflevector(a, b, (j & kDistance ? kWidth + j : j + kDistance)...);
-  a = low;
-}
-
-template <int kDistance>
-inline void exchange_all(Vec* rows) {
-#pragma GCC unroll 8
-  for (int r = 0; r < 8; ++r) {
-    if (!(r & kDistance)) exchange<kDistance>(rows[r], rows[r + kDistance], AllLanes{});
-  }
-}
-
-template <int... j>
-inline Vec together(const EightFloats (&row)[kEights], Lanes<j...>) {
-  return __builtin_shufflevector(row[0], row[kEights - 1], j...);
-}
-
-// columns[k][n] = from[n * pitch + k], for eight k.
-inline void load_columns(const float* from, int64_t pitch, Vec* columns) {
-#pragma GCC unroll 8
-  for (int r = 0; r < 8; ++r) {
-    EightFloats row[kEights];
-    for (int i = 0; i < kEights; ++i) std::memcpy(row + i, from + (8 * i + r) * pitch, sizeof *row);
-    columns[r] = together(row, AllLanes{});
-  }
-  exchange_all<1>(columns);
-  exchange_all<2>(columns);
-  exchange_all<4>(columns);
 }
 
 // G g along one side.
