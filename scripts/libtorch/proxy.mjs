@@ -2,7 +2,8 @@
 
 import http from 'node:http';
 import https from 'node:https';
-import tls from 'node:tls';
+import { HttpProxyAgent } from 'http-proxy-agent';
+import { HttpsProxyAgent } from 'https-proxy-agent';
 
 /**
  * The proxy for an address, as curl and pip choose it; what npm is set up with comes after the usual variables, for its
@@ -54,78 +55,25 @@ function isExcluded({ hostname, port, protocol }, list) {
  */
 export async function get(url, { headers, env, idleTimeout }) {
   const proxy = proxyFor(url, env);
-  if (proxy === undefined) {
-    return answerTo((url.protocol === 'https:' ? https : http).request(url, { headers, agent: false }), idleTimeout);
-  }
-  const credentials = authorization(proxy);
-  if (url.protocol === 'http:') {
-    const all = { host: url.host, ...headers, ...credentials };
-    return answerTo(schemeOf(proxy).request(proxy, { path: url.href, headers: all, agent: false }), idleTimeout);
-  }
-  const authority = `${url.hostname}:${url.port || 443}`;
-  const socket = await tunnel(proxy, authority, credentials, idleTimeout);
-  const createConnection = () => tls.connect({ socket, servername: url.hostname });
-  return answerTo(https.request(url, { headers, agent: false, createConnection }), idleTimeout);
-}
-
-/**
- * @param {URL} proxy
- * @param {string} authority where to
- * @param {http.OutgoingHttpHeaders} credentials
- * @param {number} idleTimeout
- * @returns {Promise<import('node:net').Socket>}
- */
-function tunnel(proxy, authority, credentials, idleTimeout) {
-  const headers = { host: authority, ...credentials };
-  const request = schemeOf(proxy).request(proxy, { method: 'CONNECT', path: authority, headers, agent: false });
+  const secure = url.protocol === 'https:';
+  const idle = new Error(`no byte came for ${idleTimeout / 1000} s`);
+  // For a proxy that never answers: the request's own timer begins when it has a tunnel.
+  const connecting = new AbortController();
+  const options = { signal: connecting.signal };
+  const agent = proxy && (secure ? new HttpsProxyAgent(proxy, options) : new HttpProxyAgent(proxy, options));
+  const timer = setTimeout(() => connecting.abort(), idleTimeout);
+  const request = (secure ? https : http).get(url, { headers, agent: agent ?? false });
+  request.on('socket', () => clearTimeout(timer));
+  request.on('close', () => clearTimeout(timer));
+  request.setTimeout(idleTimeout, () => request.destroy(idle));
   return new Promise((resolve, reject) => {
-    request.on('connect', ({ statusCode, statusMessage }, socket) => {
-      if (statusCode === 200) return resolve(socket);
-      socket.destroy();
-      reject(new Error(`the proxy ${proxy.host} answers HTTP ${statusCode} ${statusMessage}`));
+    request.on('proxyConnect', ({ statusCode, statusText }) => {
+      if (statusCode === undefined || statusCode === 200) return; // of an http:// address it is told the socket alone
+      request.destroy(new Error(`the proxy ${proxy?.host} answers HTTP ${statusCode} ${statusText}`));
     });
-    request.on('response', ({ statusCode, statusMessage }) => {
-      request.destroy();
-      reject(new Error(`the proxy ${proxy.host} answers HTTP ${statusCode} ${statusMessage}`));
-    });
-    watch(request, idleTimeout, (error) =>
-      reject(new Error(`the proxy ${proxy.host}: ${error.message}`, { cause: error })),
-    );
-    request.end();
-  });
-}
-
-/**
- * @param {http.ClientRequest} request
- * @param {number} idleTimeout
- * @returns {Promise<http.IncomingMessage>}
- */
-function answerTo(request, idleTimeout) {
-  return new Promise((resolve, reject) => {
     request.on('response', resolve);
-    watch(request, idleTimeout, reject);
-    request.end();
+    request.on('error', (error) =>
+      reject(connecting.signal.aborted ? new Error(`the proxy ${proxy?.host}: ${idle.message}`) : error),
+    );
   });
-}
-
-/**
- * @param {http.ClientRequest} request
- * @param {number} idleTimeout
- * @param {(error: Error) => void} fail
- */
-function watch(request, idleTimeout, fail) {
-  request.setTimeout(idleTimeout, () => request.destroy(new Error(`no byte came for ${idleTimeout / 1000} s`)));
-  request.on('error', fail);
-}
-
-/** @param {URL} url */
-function schemeOf(url) {
-  return url.protocol === 'https:' ? https : http;
-}
-
-/** @param {URL} proxy @returns {http.OutgoingHttpHeaders} */
-function authorization({ username, password }) {
-  if (!username) return {};
-  const pair = `${decodeURIComponent(username)}:${decodeURIComponent(password)}`;
-  return { 'proxy-authorization': `Basic ${Buffer.from(pair).toString('base64')}` };
 }

@@ -6,8 +6,8 @@ import { dirname, join, relative, resolve, sep } from 'node:path';
 import { Transform } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
 import { pipeline } from 'node:stream/promises';
+import { crc32 } from 'node:zlib';
 import yauzl from 'yauzl';
-import { crc32 } from './crc32.mjs';
 
 const typeMask = 0o170000;
 const symlinkType = 0o120000;

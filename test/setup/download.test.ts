@@ -3,7 +3,7 @@
 import { createHash } from 'node:crypto';
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { createServer, type IncomingMessage, type RequestListener } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { type AddressInfo, createServer as createTcpServer, type Server } from 'node:net';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { evaluate, libtorchFiles, temporaryFolder, zip } from './helpers';
@@ -26,14 +26,12 @@ function serve(listener: RequestListener, onConnect?: (request: IncomingMessage)
     socket.end(onConnect?.(request) ?? 'HTTP/1.1 403 Forbidden\r\n\r\n');
   });
   return new Promise((resolve) => {
-    server.listen(0, '127.0.0.1', () => {
-      const close = () =>
-        new Promise<void>((done) => {
-          server.close(() => done());
-          server.closeAllConnections();
-        });
-      resolve({ url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, close, log });
-    });
+    const close = () =>
+      new Promise<void>((done) => {
+        server.close(() => done());
+        server.closeAllConnections();
+      });
+    listening(server).then((port) => resolve({ url: `http://127.0.0.1:${port}`, close, log }));
   });
 }
 
@@ -179,6 +177,19 @@ describe('an archive', () => {
   });
 });
 
+/** A port of this machine. */
+function listening(server: Server): Promise<number> {
+  return new Promise((resolve) => {
+    server.listen(0, '127.0.0.1', () => resolve((server.address() as AddressInfo).port));
+  });
+}
+
+/** One request by way of a proxy on a port, which has 0.2 s for each byte. */
+function ask(url: string, port: number) {
+  const request = `module.get(new URL('${url}'), { headers: {}, env: process.env, idleTimeout: 200 })`;
+  return evaluate<{ error: string }>('libtorch/proxy.mjs', request, { ALL_PROXY: `http://127.0.0.1:${port}` });
+}
+
 describe('a proxy', () => {
   test('is asked for http:// addresses, unless NO_PROXY names the host', async () => {
     const proxy = await serve((_, response) => response.end('by way of the proxy'));
@@ -206,6 +217,33 @@ describe('a proxy', () => {
     expect(error).toMatch(/^the proxy 127\.0\.0\.1:\d+ answers HTTP 407 Proxy Authentication Required$/);
     const credentials = Buffer.from('me:a b').toString('base64');
     expect(proxy.log[0]).toBe(`CONNECT torch.example:443 Basic ${credentials}`);
+  });
+
+  test.each(['http', 'https'])('that never answers is given up, for %s:// addresses', async (scheme) => {
+    const silent = createTcpServer();
+    const { error } = await ask(`${scheme}://torch.example/a`, await listening(silent));
+    silent.close();
+    expect(error).toContain('no byte came for 0.2 s');
+  });
+
+  test('is spoken through, once it has opened a tunnel: TLS, with the name of the host', async () => {
+    const tunnel = createServer();
+    const greeting = new Promise<Buffer>((resolve) => {
+      tunnel.on('connect', (_, socket) => {
+        socket.write('HTTP/1.1 200 Connection established\r\n\r\n');
+        socket.once('data', (bytes) => {
+          resolve(bytes);
+          socket.destroy();
+        });
+      });
+    });
+    const port = await listening(tunnel);
+    const { error } = await ask('https://torch.example/a', port);
+    tunnel.close();
+    expect(error).toMatch(/socket|TLS|ECONNRESET/);
+    const bytes = await greeting;
+    expect(bytes[0]).toBe(0x16); // a handshake
+    expect(bytes.toString('latin1')).toContain('torch.example');
   });
 
   const proxyFor = (url: string, env: NodeJS.ProcessEnv) =>

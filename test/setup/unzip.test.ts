@@ -1,6 +1,5 @@
 import { existsSync, lstatSync, readFileSync, readlinkSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { crc32 } from 'node:zlib';
 import { evaluate, temporaryFolder, type ZipEntry, zip } from './helpers';
 
 /** Unpacks a zip of these entries, each to where it says; gives the number of files or `{ error }`, and the folder. */
@@ -72,12 +71,4 @@ test('an entry that comes twice, or whose checksum is wrong, is an error', async
   expect(twice.result).toEqual({ error: expect.stringContaining('EEXIST') });
   const damaged = await unpack([{ name: 'a', content: 'content', crc: 1 }]);
   expect(damaged.result).toEqual({ error: expect.stringContaining('a is damaged (its checksum is wrong)') });
-});
-
-test('checksums are right on a Node without zlib.crc32 too', async () => {
-  const bytes = Uint8Array.from({ length: 1000 }, (_, i) => (i * i) % 251);
-  const whole = 'const bytes = Uint8Array.from({ length: 1000 }, (_, i) => (i * i) % 251)';
-  const parts = 'module.tableCrc32(bytes.subarray(300), module.tableCrc32(bytes.subarray(0, 300)))';
-  expect(await evaluate('libtorch/crc32.mjs', `(() => { ${whole}; return ${parts}; })()`)).toBe(crc32(bytes));
-  expect(await evaluate('libtorch/crc32.mjs', "module.tableCrc32(Buffer.from('123456789'))")).toBe(0xcbf43926);
 });
