@@ -132,6 +132,7 @@ export function torchWheel(version: string, { requires = [] as string[], cuda = 
     'torch/share/cmake/Torch/TorchConfig.cmake': 'cmake',
     'torch/test/test.h': 'test',
     'torchgen/gen.py': 'python',
+    [`torch-${version}.dist-info/licenses/third_party/fmt/LICENSE`]: 'terms',
     [`torch-${version}.dist-info/METADATA`]: [
       'Metadata-Version: 2.4',
       'Requires-Dist: filelock',

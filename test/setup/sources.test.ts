@@ -249,7 +249,11 @@ describe('pip download', () => {
     expect(readdirSync(join(DDPM_CACHE, 'ddpm-node'))).toEqual([`libtorch-${cpuVersion}-cpu`]);
     const files = readdirSync(folder, { recursive: true }).map(String);
     expect(files).toEqual(
-      expect.arrayContaining(['complete.json', join('torch', 'share', 'cmake', 'Torch', 'TorchConfig.cmake')]),
+      expect.arrayContaining([
+        'complete.json',
+        join('torch', 'share', 'cmake', 'Torch', 'TorchConfig.cmake'),
+        join('torch.dist-info', 'licenses', 'third_party', 'fmt', 'LICENSE'),
+      ]),
     );
     expect(files.filter((file) => /python|\.py$|shm|test|torchgen/.test(file))).toEqual([]);
   });
@@ -292,7 +296,15 @@ describe('pip download', () => {
         })),
       ),
     );
-    writeFileSync(ncclWheel, zip([{ name: 'nvidia/nccl/lib/libnccl.so.2', content: 'nccl' }]));
+    writeFileSync(
+      ncclWheel,
+      zip(
+        ['nvidia/nccl/lib/libnccl.so.2', 'nvidia_nccl_cu13-2.30.7.dist-info/licenses/License.txt'].map((name) => ({
+          name,
+          content: 'nccl',
+        })),
+      ),
+    );
     const { path, log, DDPM_CACHE } = withWheel(`torch==${cudaVersion}`, {
       wheel: torchWheel(cudaVersion, {
         cuda: true,
@@ -307,6 +319,8 @@ describe('pip download', () => {
     const nvidia = join(libtorch?.root as string, '..', 'nvidia');
     expect(readdirSync(join(nvidia, 'cu13')).sort()).toEqual(['include', 'lib']);
     expect(readFileSync(join(nvidia, 'nccl', 'lib', 'libnccl.so.2'), 'utf8')).toBe('nccl');
+    const licence = join(`${nvidia}.dist-info`, 'nvidia_nccl_cu13', 'License.txt');
+    expect(readFileSync(licence, 'utf8')).toBe('nccl');
   });
 
   test('that fails says why for each request, and leaves nothing', async () => {

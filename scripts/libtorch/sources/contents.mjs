@@ -1,7 +1,7 @@
 /** What of each package is unpacked, and where to. */
 
-/** What compiling and running need: headers, libraries and CMake's description. */
-const wanted = /^(include|lib|share)\//;
+/** What compiling and running need: headers, libraries and CMake's description; and the terms that they come under. */
+const wanted = /^((include|lib|share)\/|LICENSE|NOTICE)/;
 
 /** Libraries for Python and for PyTorch's own tests. */
 const unwanted =
@@ -13,22 +13,25 @@ function isNeeded(name) {
 }
 
 /**
- * Of torch's wheel: LibTorch, and the description that names what else is needed.
+ * Of torch's wheel: LibTorch, the description that names what else is needed, and the licences.
  *
  * @param {string} name
  */
 export function placeTorch(name) {
-  if (/^torch-[^/]+\.dist-info\/METADATA$/.test(name)) return 'torch.dist-info/METADATA';
+  const about = /^torch-[^/]+\.dist-info\/(METADATA|licenses\/.+)$/s.exec(name)?.[1];
+  if (about !== undefined) return `torch.dist-info/${about}`;
   return name.startsWith('torch/') && isNeeded(name.slice('torch/'.length)) ? name : undefined;
 }
 
 /**
- * Of NVIDIA's wheels: libraries and headers, where torch's libraries look for them.
+ * Of NVIDIA's wheels: libraries and headers, where torch's libraries look for them, and the licences.
  *
  * @param {string} name
  */
 export function placeNvidia(name) {
-  return /^nvidia\/[^/]+\/(include|lib)\//.test(name) ? name : undefined;
+  const [, wheel, licence] = /^(nvidia_\w+)-[^/]+\.dist-info\/(?:licenses\/)?(licen[cs]e[^/]*)$/i.exec(name) ?? [];
+  if (licence !== undefined) return `nvidia.dist-info/${wheel}/${licence}`;
+  return /^nvidia\/[^/]+\/((include|lib)\/|licen[cs]e)/i.test(name) ? name : undefined;
 }
 
 /**
