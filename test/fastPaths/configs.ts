@@ -39,9 +39,13 @@ export function caseOf(seed: number): Case {
     unit === units[0] || (unit * widest <= mostChannels && height * width * (unit * busiest) ** 2 <= mostWork);
   const unit = pick(units.filter(fits));
   const heights = multipliers.map((_, i) => height / 2 ** i);
-  // A group of one or two values comes out the same whatever they are, and a gradient through it is what rounding leaves:
-  // normalization.test.ts has those.
-  const smallGroup = Math.min(...multipliers.map((multiplier, i) => (height * width * unit * multiplier) / 4 ** i));
+  // A group of one or two values comes out the same whatever they are, and a gradient through it is what rounding leaves
+  // (an input's last bits change it by a hundredth): normalization.test.ts has those. A level's first normalization sees
+  // the channels of the level before it.
+  const values = multipliers.map(
+    (multiplier, i) => (height * width * unit * Math.min(multiplier, multipliers[i - 1] ?? 1)) / 4 ** i,
+  );
+  const smallGroup = Math.min(...values);
   const groups = [1, 2, 3, 4, 6, 8, unit].filter((n) => unit % n === 0 && (n === 1 || smallGroup / n >= 4));
   return {
     batch: 1 + below(9),
