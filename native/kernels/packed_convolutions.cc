@@ -15,6 +15,10 @@ namespace {
 
 using Scalars = c10::List<std::optional<at::Scalar>>;
 
+// Bytes of weights that a network keeps although they are larger than the plain ones: all of a small network's, whose
+// passes are so short that transforming them each time would be felt.
+constexpr size_t kLargerKept = 8 << 20;
+
 // LibTorch's operators for weights in oneDNN's layouts. They have no C++ functions, and are looked up by name.
 const c10::OperatorHandle* find(const char* name, const char* overload) {
   const auto found = c10::Dispatcher::singleton().findSchema({name, overload});
@@ -75,8 +79,13 @@ at::Tensor PackedConvolutions::operator()(const at::Tensor& x, const void* owner
       found = keep(for_cudnn(plain, type_), false);
     } else if (!direct_ && winograd_fits(plain.weight, stride, padding, x.size(2), x.size(3), type_)) {
       const at::Tensor transformed = winograd_weights(plain.weight, type_);
-      // In float32 they are 16/9 of the weights, and reading so much costs nearly what transforming does: not kept.
-      if (transformed.nbytes() > plain.weight.nbytes()) return winograd_convolution(x, transformed, plain.bias, added);
+      // In float32 they are 16/9 of the weights, and reading so much costs nearly what transforming does.
+      if (transformed.nbytes() > plain.weight.nbytes()) {
+        if (larger_kept_ + transformed.nbytes() > kLargerKept) {
+          return winograd_convolution(x, transformed, plain.bias, added);
+        }
+        larger_kept_ += transformed.nbytes();
+      }
       found = keep({transformed, plain.bias}, true);
     } else {
       std::vector<c10::IValue> stack{plain.weight.to(type_).contiguous(), paddings, strides, dilations, int64_t{1},

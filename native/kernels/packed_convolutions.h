@@ -11,8 +11,8 @@
 namespace ddpm {
 
 // The convolutions of a network that only predicts: their weights are brought into the type and layout that our kernels
-// or oneDNN's, or on a CUDA device cuDNN's, read once, at their first use, instead of in every call, unless they would
-// then take more memory than the weights themselves; and what is to be added to a result is added as it is written
+// or oneDNN's, or on a CUDA device cuDNN's, read once, at their first use, instead of in every call, unless that would
+// take much more memory than the weights themselves; and what is to be added to a result is added as it is written
 // where they can. Feature maps are channels-last, of the type that it was made for.
 class PackedConvolutions {
  public:
@@ -54,6 +54,7 @@ class PackedConvolutions {
   at::ScalarType type_;
   bool direct_;
   std::map<std::pair<const void*, int>, Packed> packed_;
+  size_t larger_kept_ = 0;  // bytes of those that are larger than the plain weights
 };
 
 }  // namespace ddpm
