@@ -56,24 +56,30 @@ function isExcluded({ hostname, port, protocol }, list) {
 export async function get(url, { headers, env, idleTimeout }) {
   const proxy = proxyFor(url, env);
   const secure = url.protocol === 'https:';
-  const idle = new Error(`no byte came for ${idleTimeout / 1000} s`);
+  const idle = `no byte came for ${idleTimeout / 1000} s`;
   // For a proxy that never answers: the request's own timer begins when it has a tunnel.
   const connecting = new AbortController();
   const options = { signal: connecting.signal };
   const agent = proxy && (secure ? new HttpsProxyAgent(proxy, options) : new HttpProxyAgent(proxy, options));
   const timer = setTimeout(() => connecting.abort(), idleTimeout);
   const request = (secure ? https : http).get(url, { headers, agent: agent ?? false });
-  request.on('socket', () => clearTimeout(timer));
+  let connected = false;
+  request.on('socket', () => {
+    connected = true;
+    clearTimeout(timer);
+  });
   request.on('close', () => clearTimeout(timer));
-  request.setTimeout(idleTimeout, () => request.destroy(idle));
+  request.setTimeout(idleTimeout, () => request.destroy(new Error(idle)));
   return new Promise((resolve, reject) => {
     request.on('proxyConnect', ({ statusCode, statusText }) => {
       if (statusCode === undefined || statusCode === 200) return; // of an http:// address it is told the socket alone
-      request.destroy(new Error(`the proxy ${proxy?.host} answers HTTP ${statusCode} ${statusText}`));
+      reject(new Error(`the proxy ${proxy?.host} answers HTTP ${statusCode} ${statusText}`));
+      request.destroy();
     });
     request.on('response', resolve);
-    request.on('error', (error) =>
-      reject(connecting.signal.aborted ? new Error(`the proxy ${proxy?.host}: ${idle.message}`) : error),
-    );
+    request.on('error', (cause) => {
+      if (connected || proxy === undefined) return reject(cause);
+      reject(new Error(`the proxy ${proxy.host}: ${connecting.signal.aborted ? idle : cause.message}`, { cause }));
+    });
   });
 }

@@ -219,11 +219,22 @@ describe('a proxy', () => {
     expect(proxy.log[0]).toBe(`CONNECT torch.example:443 Basic ${credentials}`);
   });
 
-  test.each(['http', 'https'])('that never answers is given up, for %s:// addresses', async (scheme) => {
+  test.each([
+    ['http', /^no byte came for 0\.2 s$/],
+    ['https', /^the proxy 127\.0\.0\.1:\d+: no byte came for 0\.2 s$/], // no tunnel yet
+  ])('that never answers is given up, for %s:// addresses', async (scheme, expected) => {
     const silent = createTcpServer();
     const { error } = await ask(`${scheme}://torch.example/a`, await listening(silent));
     silent.close();
-    expect(error).toContain('no byte came for 0.2 s');
+    expect(error).toMatch(expected);
+  });
+
+  test.each(['http', 'https'])('that cannot be reached is named, for %s:// addresses', async (scheme) => {
+    const gone = createTcpServer();
+    const port = await listening(gone);
+    await new Promise((resolve) => gone.close(resolve));
+    const { error } = await ask(`${scheme}://torch.example/a`, port);
+    expect(error).toMatch(/^the proxy 127\.0\.0\.1:\d+: .*ECONNREFUSED/);
   });
 
   test('is spoken through, once it has opened a tunnel: TLS, with the name of the host', async () => {
