@@ -70,7 +70,7 @@ export interface NativeModelOptions {
   ema: NativeEmaOptions;
   /** 'cpu', 'cuda', 'cuda:N' or 'mps'; 'auto' takes a CUDA device where there is one. */
   device: string;
-  precision: 'float32' | 'bfloat16';
+  precision: 'float32' | 'tf32' | 'bfloat16';
   seed: number;
 }
 
@@ -273,6 +273,30 @@ export interface NativeDiffusion {
   timesteps(steps: number, spacing: string): Int32Array;
 }
 
+/** Passes of networks over CUDA devices since the process began; one field for each of `PassCounts` in native/device/device.h. */
+export interface NativePassCounts {
+  /** CUDA graphs made. */
+  captured: number;
+  /** Captures that failed. */
+  refused: number;
+  /** Passes that were a launch of a graph. */
+  launched: number;
+  /** Passes that ran kernel by kernel. */
+  uncaptured: number;
+  /** The reason of the last capture that failed; empty where none did. */
+  why: string;
+}
+
+/** Bytes of a CUDA device; zeros where there is none. One field for each of `DeviceMemory` in native/device/device.h. */
+export interface NativeDeviceMemory {
+  free: number;
+  total: number;
+  /** What this process's allocator holds. */
+  reserved: number;
+  /** The most that it held since the process began, or since `resetMostReserved()`. */
+  mostReserved: number;
+}
+
 export interface NativeAddon {
   /** Release of the LibTorch in use, e.g. '2.13.0'. */
   readonly libtorchVersion: string;
@@ -282,6 +306,10 @@ export interface NativeAddon {
   readonly cudaProblem?: string;
   /** What it was built for; one for CUDA serves without a card too. */
   readonly variant: 'cpu' | 'cuda';
+  /** How the process's passes over CUDA devices were run: what tells that CUDA graphs are captured where they should be. */
+  passCounts(): NativePassCounts;
+  deviceMemory(index: number): NativeDeviceMemory;
+  resetMostReserved(index: number): void;
   Model: new (options: NativeModelOptions) => NativeModel;
   /** Name and shape of each parameter of a network that need not be made, in the order of its layers. */
   unetParameters(options: NativeUNetOptions): { name: string; shape: number[] }[];

@@ -33,7 +33,7 @@ export const deviceSchema = allow(
   z.custom<Device>((value) => typeof value === 'string' && /^(auto|cpu|cuda|cuda:(0|[1-9]\d?)|mps)$/.test(value)),
 );
 
-export const precisionSchema = choice(['auto', 'float32', 'bfloat16']);
+export const precisionSchema = choice(['auto', 'float32', 'tf32', 'bfloat16']);
 
 export const seedSchema = integer(0, Number.MAX_SAFE_INTEGER);
 

@@ -211,8 +211,11 @@ export interface EmaOptions {
  */
 export type Device = 'auto' | 'cpu' | 'cuda' | `cuda:${number}` | 'mps';
 
-/** The numbers that the network computes with. */
-export type Precision = 'float32' | 'bfloat16';
+/**
+ * The numbers that the network computes with; its weights are float32 always. 'tf32' is for CUDA devices: float32, but for the
+ * products of convolutions and dense layers, which round what they multiply to 10 bits of mantissa.
+ */
+export type Precision = 'float32' | 'tf32' | 'bfloat16';
 
 /** The configuration of a model. Every group and option but `image` may be left out, and then has the paper's value for CIFAR-10. */
 export interface DdpmConfig {
@@ -232,7 +235,7 @@ export interface DdpmConfig {
    */
   device?: Device;
   /**
-   * The numbers that the network computes with; 'auto' is float32 in this version.
+   * The numbers that the network computes with; 'auto' is float32 in this version, 'tf32' is refused off CUDA devices.
    * @defaultValue 'auto'
    */
   precision?: Precision | 'auto';

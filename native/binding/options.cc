@@ -168,10 +168,17 @@ Engine::Config engine_config(const Napi::Object& options) {
   config.training.optimizer = optimizer_config(object(options, "optimizer"));
   config.training.ema.decay = number(object(options, "ema"), "decay");
   config.training.ema.warmup = boolean(object(options, "ema"), "warmup");
-  config.training.precision = one_of<Precision>(options.Env(), text(options, "precision"),
-                                                {{"float32", Precision::kFloat32}, {"bfloat16", Precision::kBFloat16}});
+  config.training.precision = one_of<Precision>(
+      options.Env(), text(options, "precision"),
+      {{"float32", Precision::kFloat32}, {"tf32", Precision::kTf32}, {"bfloat16", Precision::kBFloat16}});
   config.training.seed = static_cast<uint64_t>(integer(options, "seed"));
   config.device = device(text(options, "device"));
+  if (config.training.precision == Precision::kTf32 && !config.device.is_cuda()) {
+    throw Error("ERR_CONFIG",
+                "precision: expected 'float32' or 'bfloat16' ('tf32' is a precision of CUDA devices, and "
+                "this model's device is '" +
+                    config.device.str() + "'), got 'tf32' (string)");
+  }
   return config;
 }
 

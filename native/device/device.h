@@ -52,6 +52,21 @@ class DevicePace {
   std::unique_ptr<Cuda> cuda_;
 };
 
+// While it lives, products and convolutions of float32 tensors on CUDA devices are exact, or round what they multiply
+// to TF32. LibTorch has one setting for the process: a thread that wants the other one waits, in the order of arrival,
+// until those that have this one are done. Nothing is captured by a thread that has a scope: capture first, then the
+// scope. On the CPU it does nothing.
+class Float32Scope {
+ public:
+  Float32Scope(at::Device device, bool tf32);
+  ~Float32Scope();
+  Float32Scope(const Float32Scope&) = delete;
+  Float32Scope& operator=(const Float32Scope&) = delete;
+
+ private:
+  bool held_;
+};
+
 // A copy of a CPU tensor on the device; on a CUDA device nobody waits for it: it goes by way of pinned memory, which
 // the device reads by itself. The tensor itself where the device is the CPU.
 inline at::Tensor upload(const at::Tensor& host, at::Device device) {
@@ -69,6 +84,27 @@ at::Tensor upload_values(const std::vector<T>& values, at::Device device) {
   std::memcpy(host.mutable_data_ptr(), values.data(), static_cast<size_t>(bytes));
   return upload(host, device);
 }
+
+// How the process's passes over CUDA devices were run.
+struct PassCounts {
+  int64_t captured = 0;    // CUDA graphs made
+  int64_t refused = 0;     // captures that failed
+  int64_t launched = 0;    // passes that were a launch of a graph
+  int64_t uncaptured = 0;  // passes that ran kernel by kernel
+  std::string why;         // the last refused capture's reason
+};
+PassCounts pass_counts();
+// To be called for each pass that runs kernel by kernel.
+void count_uncaptured_pass();
+
+// Bytes of a CUDA device: free and in all, and what this process's allocator holds and held at most.
+struct DeviceMemory {
+  int64_t free = 0, total = 0;
+  int64_t reserved = 0, most_reserved = 0;
+};
+DeviceMemory device_memory(c10::DeviceIndex index);
+// Begins `most_reserved` anew.
+void reset_most_reserved(c10::DeviceIndex index);
 
 // Work on a CUDA device that is written down once and then given to the device as a whole, again and again: the same
 // kernels on the same memory. The work must not wait for the device, and nothing of it is done while it is written

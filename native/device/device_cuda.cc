@@ -4,12 +4,13 @@
 #include <ATen/core/CachingHostAllocator.h>
 #include <ATen/cuda/CUDAGraph.h>
 #include <c10/cuda/CUDACachingAllocator.h>
-#include <c10/cuda/CUDAEvent.h>
+#include <c10/cuda/CUDAException.h>
 #include <c10/cuda/CUDAFunctions.h>
 #include <c10/cuda/CUDAGuard.h>
 #include <c10/cuda/CUDAStream.h>
 
 #include <algorithm>
+#include <condition_variable>
 #include <deque>
 #include <memory>
 #include <mutex>
@@ -24,17 +25,68 @@ namespace {
 // The oldest compute capability that our kernels are compiled for (CMAKE_CUDA_ARCHITECTURES), and that has bfloat16.
 constexpr int kOldestMajor = 8;
 
+void allow_tf32(bool allowed) {
+  at::globalContext().setAllowTF32CuDNN(allowed);
+  at::globalContext().setAllowTF32CuBLAS(allowed);
+}
+
 // Float32 means float32, as on the CPU, and the same numbers every time: what a training that is taken up again is
 // compared with.
 void configure() {
   static std::once_flag once;
   std::call_once(once, [] {
     auto& context = at::globalContext();
-    context.setAllowTF32CuDNN(false);
-    context.setAllowTF32CuBLAS(false);
+    allow_tf32(false);
     context.setDeterministicCuDNN(true);
     context.setBenchmarkCuDNN(false);
   });
+}
+
+// The process's setting of TF32, and whose it is.
+class Float32Setting {
+ public:
+  void enter(bool tf32) {
+    std::unique_lock lock(mutex_);
+    const uint64_t ticket = tickets_++;
+    // In the order of arrival: whoever wants the other setting is not passed by for ever.
+    changed_.wait(lock, [&] { return ticket == next_ && (holders_ == 0 || tf32_ == tf32); });
+    ++next_;
+    ++holders_;
+    if (tf32_ != tf32) allow_tf32(tf32_ = tf32);
+    changed_.notify_all();
+  }
+
+  void leave() {
+    const std::lock_guard lock(mutex_);
+    --holders_;
+    changed_.notify_all();
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  uint64_t tickets_ = 0, next_ = 0;
+  int holders_ = 0;
+  bool tf32_ = false;
+};
+
+Float32Setting& float32_setting() {
+  static auto* made = new Float32Setting;
+  return *made;
+}
+
+struct Counts {
+  std::mutex mutex;
+  PassCounts counts;
+};
+Counts& counts() {
+  static auto* made = new Counts;
+  return *made;
+}
+template <class Change>
+void count(Change change) {
+  const std::lock_guard lock(counts().mutex);
+  change(counts().counts);
 }
 
 // The allocator gives nothing back to the system while anyone captures.
@@ -83,10 +135,11 @@ Streams& streams() {
 
 // The memory of this thread's graphs. They run one after another, and nothing in it is needed from one to the next but
 // what somebody holds a tensor of: so they share it, and together take little more than the largest of them.
-std::shared_ptr<const c10::MempoolId_t> graph_memory() {
-  thread_local std::weak_ptr<const c10::MempoolId_t> shared;  // until the last graph is gone
+using PoolId = decltype(at::cuda::graph_pool_handle());
+std::shared_ptr<const PoolId> graph_memory() {
+  thread_local std::weak_ptr<const PoolId> shared;  // until the last graph is gone
   auto memory = shared.lock();
-  if (!memory) shared = memory = std::make_shared<const c10::MempoolId_t>(at::cuda::graph_pool_handle());
+  if (!memory) shared = memory = std::make_shared<const PoolId>(at::cuda::graph_pool_handle());
   return memory;
 }
 
@@ -151,9 +204,25 @@ cuda::Stream stream_of(const at::Tensor& tensor) {
 void wait_for(at::Device device) { c10::cuda::getCurrentCUDAStream(device.index()).synchronize(); }
 
 struct DevicePace::Cuda {
-  // The thread sleeps while it waits.
-  static constexpr unsigned kFlags = cudaEventDisableTiming | cudaEventBlockingSync;
-  c10::cuda::CUDAEvent ends[2]{c10::cuda::CUDAEvent(kFlags), c10::cuda::CUDAEvent(kFlags)};  // of the last two steps
+  // The end of a step, which a thread sleeps for. Made when it is first recorded, on the device that is then current.
+  struct Event {
+    cudaEvent_t event = nullptr;
+
+    ~Event() {
+      if (event != nullptr) static_cast<void>(cudaEventDestroy(event));
+    }
+    void record(cudaStream_t stream) {
+      if (event == nullptr) {
+        C10_CUDA_CHECK(cudaEventCreateWithFlags(&event, cudaEventDisableTiming | cudaEventBlockingSync));
+      }
+      C10_CUDA_CHECK(cudaEventRecord(event, stream));
+    }
+    void wait() const {
+      if (event != nullptr) C10_CUDA_CHECK(cudaEventSynchronize(event));
+    }
+  };
+
+  Event ends[2];  // of the last two steps
   int newest = 0;
 };
 
@@ -164,12 +233,49 @@ DevicePace::~DevicePace() = default;
 void DevicePace::step(at::Device device) {
   if (!device.is_cuda()) return;
   cuda_->newest = 1 - cuda_->newest;
-  cuda_->ends[cuda_->newest].record(c10::cuda::getCurrentCUDAStream(device.index()));
-  cuda_->ends[1 - cuda_->newest].synchronize();  // which does nothing before there was a second step
+  cuda_->ends[cuda_->newest].record(c10::cuda::getCurrentCUDAStream(device.index()).stream());
+  cuda_->ends[1 - cuda_->newest].wait();  // for nothing, before there was a second step
+}
+
+Float32Scope::Float32Scope(at::Device device, bool tf32) : held_(device.is_cuda()) {
+  if (held_) float32_setting().enter(tf32);
+}
+
+Float32Scope::~Float32Scope() {
+  if (held_) float32_setting().leave();
+}
+
+PassCounts pass_counts() {
+  const std::lock_guard lock(counts().mutex);
+  return counts().counts;
+}
+
+void count_uncaptured_pass() {
+  count([](PassCounts& passes) { ++passes.uncaptured; });
+}
+
+DeviceMemory device_memory(c10::DeviceIndex index) {
+  if (!why_not_cuda(index).empty()) return {};
+  const c10::cuda::CUDAGuard guard(index);
+  size_t free = 0, total = 0;
+  C10_CUDA_CHECK(cudaMemGetInfo(&free, &total));
+  DeviceMemory memory{static_cast<int64_t>(free), static_cast<int64_t>(total)};
+  if (c10::cuda::CUDACachingAllocator::get()->initialized()) {
+    const auto stats = c10::cuda::CUDACachingAllocator::getDeviceStats(index);
+    const auto& reserved = stats.reserved_bytes[static_cast<size_t>(c10::CachingAllocator::StatType::AGGREGATE)];
+    memory.reserved = reserved.current;
+    memory.most_reserved = reserved.peak;
+  }
+  return memory;
+}
+
+void reset_most_reserved(c10::DeviceIndex index) {
+  if (!why_not_cuda(index).empty() || !c10::cuda::CUDACachingAllocator::get()->initialized()) return;
+  c10::cuda::CUDACachingAllocator::resetPeakStats(index);
 }
 
 struct DeviceGraph::Cuda {
-  std::shared_ptr<const c10::MempoolId_t> memory = graph_memory();
+  std::shared_ptr<const PoolId> memory = graph_memory();
   at::cuda::CUDAGraph graph;
 };
 
@@ -190,7 +296,11 @@ std::unique_ptr<DeviceGraph> DeviceGraph::capture(at::Device device, const std::
     began = true;
     work();
     cuda->graph.capture_end();
-  } catch (const std::exception&) {
+  } catch (const std::exception& failure) {
+    count([&](PassCounts& passes) {
+      ++passes.refused;
+      passes.why = failure.what();
+    });
     if (began) {
       try {
         cuda->graph.capture_end();  // takes the stream out of the capture
@@ -201,9 +311,13 @@ std::unique_ptr<DeviceGraph> DeviceGraph::capture(at::Device device, const std::
     cuda.reset();                           // before another thread empties the cache
     return nullptr;
   }
+  count([](PassCounts& passes) { ++passes.captured; });
   return std::unique_ptr<DeviceGraph>(new DeviceGraph(std::move(cuda)));
 }
 
-void DeviceGraph::launch() { cuda_->graph.replay(); }
+void DeviceGraph::launch() {
+  cuda_->graph.replay();
+  count([](PassCounts& passes) { ++passes.launched; });
+}
 
 }  // namespace ddpm

@@ -33,6 +33,18 @@ DevicePace::~DevicePace() = default;
 
 void DevicePace::step(at::Device) {}
 
+Float32Scope::Float32Scope(at::Device, bool) : held_(false) {}
+
+Float32Scope::~Float32Scope() = default;
+
+PassCounts pass_counts() { return {}; }
+
+void count_uncaptured_pass() {}
+
+DeviceMemory device_memory(c10::DeviceIndex) { return {}; }
+
+void reset_most_reserved(c10::DeviceIndex) {}
+
 struct DeviceGraph::Cuda {};
 
 DeviceGraph::DeviceGraph(std::unique_ptr<Cuda> cuda) : cuda_(std::move(cuda)) {}

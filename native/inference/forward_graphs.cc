@@ -15,6 +15,7 @@ at::Tensor ForwardGraphs::operator()(const at::Tensor& x, const at::Tensor& t, c
   if (found == by_batch_.end()) {
     // The first pass is also the one that packs weights and has cuDNN choose its kernels: it has to have been to its
     // end before one is captured.
+    count_uncaptured_pass();
     const at::Tensor output = forward(x, t, labels);
     if (by_batch_.size() >= kMostGraphs) by_batch_.clear();
     by_batch_.emplace(batch, Captured{});
@@ -29,7 +30,10 @@ at::Tensor ForwardGraphs::operator()(const at::Tensor& x, const at::Tensor& t, c
     captured.graph =
         DeviceGraph::capture(x.device(), [&] { captured.output = forward(captured.x, captured.t, captured.labels); });
   }
-  if (!captured.graph) return forward(x, t, labels);
+  if (!captured.graph) {
+    count_uncaptured_pass();
+    return forward(x, t, labels);
+  }
   captured.x.copy_(x);
   captured.t.copy_(t);
   if (labels.defined()) captured.labels.copy_(labels);

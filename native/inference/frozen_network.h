@@ -46,6 +46,7 @@ class FrozenNetwork {
     const at::Tensor label_tensor = labels.empty() ? at::Tensor() : upload(labels, device);
     const at::Tensor input = x.device() == device ? x : upload(x, device), timesteps = upload(t, device);
     const auto forward = [&](const at::Tensor& x_t, const at::Tensor& step, const at::Tensor& label) {
+      const Float32Scope float32(device, precision_ == Precision::kTf32);
       return network_(x_t, step, label, context).to(at::kFloat).contiguous();
     };
     // Nothing is captured while the convolutions are written down.

@@ -5,8 +5,9 @@
 
 namespace ddpm {
 
-// What the network computes in; the weights are float32 always.
-enum class Precision { kFloat32, kBFloat16 };
+// What the network computes in; the weights are float32 always. kTf32: float32, but CUDA's products and convolutions
+// round what they multiply to TF32's 10 bits of mantissa (Float32Scope).
+enum class Precision { kFloat32, kTf32, kBFloat16 };
 
 // While it lives, this thread's convolutions and matrix products run in the given precision (autocast).
 class PrecisionScope {

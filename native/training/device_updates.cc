@@ -29,10 +29,14 @@ void DeviceUpdates::pass(const PassInputs& inputs, uint64_t update, int64_t firs
   const auto run = [&](const PassInputs& from, const at::Tensor& named, const std::atomic<bool>* flag) {
     loss_.add_(pass(from, named, flag));
   };
+  const auto run_uncaptured = [&] {
+    count_uncaptured_pass();
+    run(inputs, key, &cancelled);
+  };
   const std::tuple<int64_t, int64_t, bool> kind{inputs.x_t.size(0), images, recompute};
   auto found = passes_.find(kind);
   if (found == passes_.end()) {
-    run(inputs, key, &cancelled);  // to its end, before one is captured
+    run_uncaptured();  // to its end, before one is captured
     if (passes_.size() >= kMostGraphs) passes_.clear();
     passes_.emplace(kind, Captured{});
     return;
@@ -45,10 +49,7 @@ void DeviceUpdates::pass(const PassInputs& inputs, uint64_t update, int64_t firs
     captured.key = key.clone();
     captured.graph = DeviceGraph::capture(device_, [&] { run(captured.inputs, captured.key, nullptr); });
   }
-  if (!captured.graph) {
-    run(inputs, key, &cancelled);
-    return;
-  }
+  if (!captured.graph) return run_uncaptured();
   captured.inputs.x_t.copy_(inputs.x_t);
   captured.inputs.eps.copy_(inputs.eps);
   captured.inputs.t.copy_(inputs.t);

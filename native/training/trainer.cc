@@ -3,6 +3,7 @@
 #include <cmath>
 #include <utility>
 
+#include "device/device.h"
 #include "diffusion/losses.h"
 #include "error.h"
 #include "kernels/fast_paths.h"
@@ -79,6 +80,8 @@ at::Tensor Trainer::forward_and_backward(const PassInputs& inputs, int64_t first
   const DropoutKey dropout{config_.seed, step, static_cast<uint64_t>(first), key};
   const ForwardContext context{config_.unet.dropout > 0 ? &dropout : nullptr, cancelled, passes.recompute};
 
+  // Of the backward pass too.
+  const Float32Scope float32(inputs.x_t.device(), config_.precision == Precision::kTf32);
   if (copies_) copies_->refresh();
   at::AutoGradMode with_gradients(true);
   at::Tensor loss;

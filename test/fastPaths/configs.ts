@@ -1,5 +1,6 @@
 /** Networks of every kind, the same ones for the same seed. */
 import type { DdpmConfig } from '../../lib';
+import { device } from '../helpers/device';
 import { uniforms } from '../model/numbers';
 
 export interface Case {
@@ -68,7 +69,7 @@ export function caseOf(seed: number): Case {
       },
       diffusion: { timesteps: 50 },
       optimizer: { gradientClip: null },
-      device: 'cpu',
+      device,
       seed,
     },
   };

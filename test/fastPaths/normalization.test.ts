@@ -4,6 +4,7 @@
  * groups of a single value, NaN and infinity.
  */
 import type { Ddpm, DdpmConfig } from '../../lib';
+import { device } from '../helpers/device';
 import { modelWith, valuesOf } from '../model/models';
 import { largest, largestDifference, normals, relativeToLargest, sameBits } from '../model/numbers';
 
@@ -48,7 +49,7 @@ function normalization({
     },
     diffusion: { betas: [1e-16] },
     optimizer: { gradientClip: null },
-    device: 'cpu',
+    device,
     precision,
   };
   return modelWith(config, (parameters) => {

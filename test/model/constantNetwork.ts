@@ -1,5 +1,6 @@
 /** A network that says the same of every image: with it, what a sampler gives has a closed form. */
 import type { Ddpm, DdpmConfig, DiffusionOptions } from '../../lib';
+import { device } from '../helpers/device';
 import { constantModel } from './models';
 
 /** What the network answers, for each channel. */
@@ -11,7 +12,7 @@ export const pixels = 2 * 2;
 const config = {
   image: { size: 2, channels: answers.length },
   unet: { channels: 4, channelMultipliers: [1], blocksPerLevel: 1, normGroups: 1 },
-  device: 'cpu',
+  device,
 } satisfies DdpmConfig;
 
 /** A model around that network, with x̂_0 left unclipped. */

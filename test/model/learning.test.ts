@@ -1,5 +1,6 @@
 /** Training learns: the loss falls, and samples look like the data. */
 import { type Dataset, Ddpm, type DdpmConfig, fromPixels } from '../../lib';
+import { device } from '../helpers/device';
 import { mean } from './numbers';
 
 const side = 4;
@@ -22,7 +23,7 @@ const config: DdpmConfig = {
   unet: { channels: 16, channelMultipliers: [1], blocksPerLevel: 1, normGroups: 4, dropout: 0 },
   optimizer: { learningRate: 3e-3, warmupSteps: 20 },
   ema: { decay: 0.98 },
-  device: 'cpu',
+  device,
   seed: 1,
 };
 

@@ -2,6 +2,7 @@
 import { Ddpm, type DdpmConfig, fromPixels } from '../../lib';
 import { Images } from '../../lib/images';
 import { levelOf } from '../../lib/pixels';
+import { device } from '../helpers/device';
 import { type Parameters, small, valuesOf } from './models';
 import { sameBits } from './numbers';
 
@@ -66,7 +67,7 @@ test('training sees each level as that float', async () => {
     unet: { channels: 8, channelMultipliers: [1], blocksPerLevel: 1, normGroups: 2, dropout: 0 },
     diffusion: { betas: [0.01] },
     optimizer: { learningRate: 1e-30, warmupSteps: 0, gradientClip: null },
-    device: 'cpu',
+    device,
   };
   await using training = new Ddpm(config);
   await using given = new Ddpm(config);

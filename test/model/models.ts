@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { Ddpm, type DdpmConfig, type ParametersOptions } from '../../lib';
 import { writeSafetensors } from '../../lib/checkpoint/formats/safetensors';
 import { layout } from '../../lib/checkpoint/model/layout';
+import { device } from '../helpers/device';
 import { normals, sameBits } from './numbers';
 
 /** A network of 8×8 grey images with every kind of layer: two levels, attention, a change of width. */
@@ -18,7 +19,7 @@ export const small = {
     normGroups: 4,
     dropout: 0,
   },
-  device: 'cpu',
+  device,
 } as const satisfies DdpmConfig;
 
 /** Parameters by name. */

@@ -1,4 +1,5 @@
 import { Ddpm, type DdpmConfig, presets } from '../../lib';
+import { device } from '../helpers/device';
 import { small } from './models';
 
 test.each([
@@ -7,7 +8,7 @@ test.each([
   ['lsun256', 113_673_219],
   ['lsunBedroomLarge256', 255_677_955],
 ] as const)("the paper's %s model has %d parameters", async (name, count) => {
-  await using ddpm = new Ddpm({ ...presets[name], device: 'cpu' });
+  await using ddpm = new Ddpm({ ...presets[name], device });
   expect(ddpm.parameterCount).toBe(count);
 });
 

@@ -5,13 +5,14 @@ import { join } from 'node:path';
 import { Ddpm } from '../../lib';
 import { SafetensorsFile } from '../../lib/checkpoint/formats/safetensors';
 import { layout } from '../../lib/checkpoint/model/layout';
+import { device } from '../helpers/device';
 
 test('are what save() writes', async () => {
   const folder = await mkdtemp(join(tmpdir(), 'ddpm-parameters-'));
   await using ddpm = new Ddpm({
     image: { size: 4, channels: 1 },
     unet: { channels: 192, channelMultipliers: [1], blocksPerLevel: 1, attentionResolutions: [], normGroups: 4 },
-    device: 'cpu',
+    device,
   });
   try {
     await ddpm.save(folder);

@@ -3,6 +3,7 @@ import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Ddpm } from '../../lib';
+import { device } from '../helpers/device';
 import { readTensors, referencePath } from '../helpers/fixtures';
 import { relativeToLargest } from '../model/numbers';
 
@@ -13,7 +14,7 @@ async function loadWithScheduler(settings: Record<string, unknown>): Promise<Ddp
     await cp(referencePath('unet', 'ho-rgb-32'), folder, { recursive: true });
     const file = join(folder, 'scheduler', 'scheduler_config.json');
     await writeFile(file, JSON.stringify({ ...JSON.parse(await readFile(file, 'utf8')), ...settings }));
-    return await Ddpm.load(folder, { device: 'cpu' });
+    return await Ddpm.load(folder, { device });
   } finally {
     await rm(folder, { recursive: true });
   }

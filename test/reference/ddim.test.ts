@@ -11,6 +11,7 @@
 import { execFileSync } from 'node:child_process';
 import { join } from 'node:path';
 import { Ddpm } from '../../lib';
+import { device } from '../helpers/device';
 import { readTensors, referencePath } from '../helpers/fixtures';
 
 const spacings = ['leading', 'trailing', 'linspace'] as const;
@@ -51,7 +52,7 @@ describe('the sampler', () => {
   let recorded: Awaited<ReturnType<typeof readTensors>>;
 
   beforeAll(async () => {
-    ddpm = await Ddpm.load(referencePath('unet', 'ho-rgb-32'), { device: 'cpu' });
+    ddpm = await Ddpm.load(referencePath('unet', 'ho-rgb-32'), { device });
     recorded = await readTensors(referencePath('deterministic_samplers.safetensors'));
   });
 

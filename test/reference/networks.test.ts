@@ -1,5 +1,6 @@
 /** Whole networks against those of the reference implementation, loaded from its own files. */
 import { Ddpm, type ResolvedConfig } from '../../lib';
+import { device } from '../helpers/device';
 import { type FixtureTensor, readTensors, referencePath } from '../helpers/fixtures';
 import { relativeToLargest } from '../model/numbers';
 
@@ -94,7 +95,7 @@ const folders = {
   },
 } as const satisfies Record<string, { [K in keyof ResolvedConfig]?: Partial<ResolvedConfig[K]> }>;
 
-const load = (name: string) => Ddpm.load(referencePath('unet', name), { device: 'cpu' });
+const load = (name: string) => Ddpm.load(referencePath('unet', name), { device });
 
 const floats = ({ data }: FixtureTensor) => data as Float32Array;
 const integers = ({ data }: FixtureTensor) => Array.from(data as BigInt64Array, Number);

@@ -30,7 +30,7 @@ function difference(a, b) {
 }
 
 async function main() {
-  const ddpm = await Ddpm.load(join(fixtures, 'unet', 'ho-rgb-32'), { device: 'cpu' });
+  const ddpm = await Ddpm.load(join(fixtures, 'unet', 'ho-rgb-32'), { device: process.env.DDPM_TEST_DEVICE || 'cpu' });
   const io = tensors(join(fixtures, 'unet', 'ho-rgb-32', 'io.safetensors'));
   const network = difference((await ddpm.predictNoise(io('sample'), io('timesteps'))).data, io('output'));
 

@@ -1,6 +1,7 @@
 /** Eight training steps against those of the reference implementation: loss, clipping, warm-up, Adam and EMA in one. */
 import { readFile } from 'node:fs/promises';
 import { Ddpm, type Tensor, type TrainStepResult } from '../../lib';
+import { device } from '../helpers/device';
 import { type FixtureTensor, readTensors, referencePath } from '../helpers/fixtures';
 import { largestDifference, relativeEach } from '../model/numbers';
 
@@ -13,7 +14,7 @@ beforeAll(async () => {
   expected = JSON.parse(await readFile(referencePath('training_steps.json'), 'utf8'));
   reference = await readTensors(referencePath('training_steps.safetensors'));
   await using ddpm = await Ddpm.load(referencePath('unet', 'ho-rgb-32'), {
-    device: 'cpu',
+    device,
     optimizer: { learningRate: 2e-4, warmupSteps: 4 },
     ema: { decay: 0.9, warmup: false },
   });

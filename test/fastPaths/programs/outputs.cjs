@@ -21,7 +21,7 @@ const text = (tensors) =>
 async function main() {
   const [list, precision] = process.argv.slice(2);
   for (const { folder, batch, offset, seed } of JSON.parse(readFileSync(list, 'utf8'))) {
-    const ddpm = await Ddpm.load(folder, { device: 'cpu', precision });
+    const ddpm = await Ddpm.load(folder, { device: process.env.DDPM_TEST_DEVICE || 'cpu', precision });
     const { height, width, channels } = ddpm.config.image;
     const count = batch * channels * height * width;
     // Of few values, rounding errors say little: then more of them.

@@ -18,7 +18,7 @@ const config = (precision) => ({
     classes: 2,
   },
   optimizer: { learningRate: 1e-3, warmupSteps: 0 },
-  device: 'cpu',
+  device: process.env.DDPM_TEST_DEVICE || 'cpu',
   precision,
   seed: 4,
 });

@@ -1,0 +1,48 @@
+// A process that does jobs: one JSON object a line in, one out.
+import { spawn } from 'node:child_process';
+import { createInterface } from 'node:readline';
+
+export class Side {
+  /**
+   * @param {string} name
+   * @param {string} program
+   * @param {string[]} args
+   * @param {NodeJS.ProcessEnv} [env]
+   */
+  constructor(name, program, args, env = process.env) {
+    this.name = name;
+    this.child = spawn(program, args, { stdio: ['pipe', 'pipe', 'inherit'], env });
+    this.child.on('error', () => {}); // told by the next job
+    this.child.stdin.on('error', () => {});
+    this.answers = createInterface({ input: this.child.stdout })[Symbol.asyncIterator]();
+    /** @type {Promise<unknown>} */
+    this.last = Promise.resolve();
+  }
+
+  /**
+   * Jobs are done one after another.
+   *
+   * @param {Record<string, unknown>} job
+   * @returns {Promise<{ seconds: number, bytes?: number, versions?: Record<string, string> }>}
+   */
+  ask(job) {
+    const asked = this.last.then(async () => {
+      this.child.stdin.write(`${JSON.stringify(job)}\n`);
+      const { value, done } = await this.answers.next();
+      if (done) throw new Error(`${this.name} has ended`);
+      const answer = JSON.parse(value);
+      if (answer.error) throw new Error(`${this.name}: ${answer.error}`);
+      return answer;
+    });
+    this.last = asked.catch(() => {});
+    return asked;
+  }
+
+  close() {
+    this.child.stdin.end();
+  }
+
+  kill() {
+    this.child.kill('SIGKILL');
+  }
+}

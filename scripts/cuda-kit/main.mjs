@@ -1,0 +1,225 @@
+// The kit where it runs: builds the addon against the machine's PyTorch, proves it, measures it. See run.sh.
+import { spawn } from 'node:child_process';
+import { mkdirSync, mkdtempSync, openSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { CudaBenchmark } from '../../bench/cuda/index.mjs';
+import { extendPath, findCard, findPyTorch, processor } from './environment.mjs';
+import { kernelTable, profile } from './kernels.mjs';
+import { memoryProof, proofs, runTests } from './proofs.mjs';
+import { table } from './report.mjs';
+import { sanitize } from './sanitizer.mjs';
+
+const root = fileURLToPath(new URL('../..', import.meta.url));
+const { values: flags } = parseArgs({
+  options: {
+    cpu: { type: 'boolean', default: false },
+    out: { type: 'string', default: 'cuda-kit-results' },
+    seconds: { type: 'string', default: '480' },
+    only: { type: 'string' },
+  },
+});
+const began = Date.now();
+const left = () => Number(flags.seconds) - (Date.now() - began) / 1000;
+const out = resolve(flags.out);
+mkdirSync(out, { recursive: true });
+const work = mkdtempSync(join(tmpdir(), 'ddpm-kit-models-'));
+
+/** @typedef {'passed' | 'failed' | 'skipped'} Status */
+
+const results = {
+  date: new Date().toISOString(),
+  processor: processor(),
+  card: /** @type {Awaited<ReturnType<typeof findCard>>} */ (undefined),
+  versions: /** @type {Record<string, unknown>} */ ({ node: process.version }),
+  parts: /** @type {Record<string, { status: Status, seconds: number, [more: string]: unknown }>} */ ({}),
+  rows: /** @type {import('../../bench/cuda/index.mjs').Row[]} */ ([]),
+  ceilings: /** @type {unknown} */ (undefined),
+  kernels: /** @type {Record<string, unknown>} */ ({}),
+  notes: /** @type {string[]} */ ([]),
+};
+
+function keep() {
+  const file = join(out, 'results.json');
+  writeFileSync(`${file}.part`, `${JSON.stringify(results, null, 2)}\n`);
+  renameSync(`${file}.part`, file);
+}
+
+/** @param {string} line */
+function say(line) {
+  console.log(`${String(Math.round((Date.now() - began) / 1000)).padStart(4)} s  ${line}`);
+}
+
+/**
+ * A part of the work, whose end is kept at once. One that fails does not keep the others from being done.
+ *
+ * @param {string} name
+ * @param {number} least Seconds without which it is not begun.
+ * @param {() => Promise<{ status?: Status, [more: string]: unknown } | undefined | void>} run
+ * @returns {Promise<boolean>} whether it passed
+ */
+async function part(name, least, run) {
+  if (flags.only && !['build', 'save', ...flags.only.split(',')].includes(name)) return false;
+  const start = Date.now();
+  /** @type {{ status?: Status, [more: string]: unknown }} */
+  let told = { status: 'skipped', why: `${Math.round(left())} s are left, and it needs ${least}` };
+  if (left() >= least) {
+    try {
+      told = (await run()) ?? {};
+    } catch (error) {
+      told = { status: 'failed', why: error instanceof Error ? error.message : String(error) };
+    }
+  }
+  const { status = 'passed', ...more } = told;
+  const seconds = (Date.now() - start) / 1000;
+  results.parts[name] = { status, seconds, ...more };
+  keep();
+  say(`${name}: ${status} in ${seconds.toFixed(1)} s${more.why ? `: ${more.why}` : ''}`);
+  return status === 'passed';
+}
+
+/**
+ * Runs a program with its output in a log beside the results.
+ *
+ * @param {string} name of the log
+ * @param {string} program
+ * @param {string[]} args
+ * @param {NodeJS.ProcessEnv} [env]
+ * @returns {Promise<number | null>} the exit code; null where it was killed, as it is when time is up
+ */
+export function logged(name, program, args, env = {}) {
+  const file = openSync(join(out, `${name}.log`), 'w');
+  return new Promise((done, failed) => {
+    const child = spawn(program, args, {
+      cwd: root,
+      env: { ...process.env, ...env },
+      stdio: ['ignore', file, file],
+      timeout: Math.round(1000 * Math.max(1, left())),
+      killSignal: 'SIGKILL',
+    });
+    child.on('error', failed);
+    child.on('close', done);
+  });
+}
+
+const { pytorch, why } = await findPyTorch(process.env.DDPM_KIT_PYTHON || undefined);
+extendPath(pytorch);
+results.card = flags.cpu ? undefined : await findCard();
+const cuda = results.card !== undefined;
+results.versions.pytorch = pytorch?.version ?? `none: ${why.join('; ')}`;
+say(`${results.card?.name ?? 'no card'}; PyTorch ${results.versions.pytorch}; ${results.processor.model}`);
+
+const benchmark = new CudaBenchmark({
+  cuda,
+  work,
+  configs: {
+    cifar10: join(root, 'bench', 'cuda', 'configs', 'cifar10.json'),
+    tiny: join(root, 'bench', 'cuda', 'configs', 'tiny.json'),
+  },
+  python: pytorch?.python,
+  left,
+  say,
+});
+const context = { root, out, work, cuda, left, say, logged, pytorch };
+
+try {
+  await run();
+} finally {
+  benchmark.close();
+  results.rows = benchmark.rows;
+  results.notes.push(...benchmark.notes);
+  keep();
+  rmSync(work, { recursive: true, force: true });
+}
+console.log(table(results));
+const failed = Object.values(results.parts).some(({ status }) => status === 'failed');
+process.exit(failed ? 1 : 0);
+
+async function run() {
+  if (!flags.cpu && !cuda) throw new Error('nvidia-smi tells of no card: run.sh --cpu does without one');
+  // While the processor compiles, the card is free for the peer to compile and try its kernels.
+  const measures = !flags.only || /speed|sampling/.test(flags.only);
+  if (measures) for (const job of /** @type {const} */ (['forward', 'training'])) benchmark.warm('bfloat16', job);
+
+  const built = await part('build', 60, build);
+  if (!built) return;
+  for (const proof of proofs(cuda)) await part(proof.name, 10, () => runTests(context, proof));
+  await part('save', 10, () => benchmark.save());
+  await part('agreement', 10, agreement);
+  await part('speed', 30, speed);
+  if (cuda) await part('kernels', 20, kernels);
+  await part('sampling', 30, sampling);
+  // The card's memory is all theirs.
+  benchmark.replacePeer();
+  if (cuda) await part('memory', 20, () => runTests(context, memoryProof));
+  if (cuda) await part('sanitizer', 30, () => sanitize(context));
+  if (cuda) await part('large', 60, () => benchmark.large('bfloat16'));
+  await part('start', 15, () => benchmark.start());
+}
+
+async function build() {
+  if (process.env.DDPM_ADDON) return { addon: process.env.DDPM_ADDON };
+  if (!pytorch) throw new Error(`PyTorch is needed, and there is none. ${why.join('; ')}`);
+  if (cuda && !pytorch.cuda) throw new Error(`PyTorch ${pytorch.version} is one without CUDA`);
+  const status = await logged('build', process.execPath, [join(root, 'scripts', 'build.mjs')], {
+    DDPM_LIBTORCH: pytorch.folder,
+    DDPM_VARIANT: cuda ? 'cuda' : 'cpu',
+    ...(results.card ? { CUDAARCHS: `${results.card.architecture}-real` } : {}),
+  });
+  if (status === 0) return {};
+  const errors = readFileSync(join(out, 'build.log'), 'utf8')
+    .split('\n')
+    .filter((line) => /error|Error/.test(line));
+  return { status: /** @type {const} */ ('failed'), why: errors.slice(0, 20).join('\n') || `exit code ${status}` };
+}
+
+async function agreement() {
+  const difference = await benchmark.agreement();
+  if (difference === undefined) return { status: /** @type {const} */ ('skipped'), why: 'there is no PyTorch' };
+  const status = difference <= 1e-4 ? /** @type {const} */ ('passed') : /** @type {const} */ ('failed');
+  return { status, difference, why: `max |a − b| / max |b| is ${difference.toExponential(1)}` };
+}
+
+async function speed() {
+  await waitForThePeer();
+  results.ceilings = await benchmark.ceilings();
+  const precisions = cuda
+    ? /** @type {const} */ (['bfloat16', 'tf32', 'float32'])
+    : /** @type {const} */ (['float32', 'bfloat16']);
+  for (const precision of precisions) {
+    for (const job of /** @type {const} */ (['forward', 'training'])) {
+      if (left() < 20) return { why: `${job} in ${precision} and what follows: no time` };
+      await benchmark.compare(job, precision);
+    }
+  }
+}
+
+/** What it still compiles is not waited for where little time is left. */
+async function waitForThePeer() {
+  const { peer } = benchmark;
+  if (!peer) return;
+  const patience = Math.max(0, left() - 150);
+  const ready = await Promise.race([
+    peer.last.then(() => true),
+    new Promise((done) => setTimeout(() => done(false), 1000 * patience).unref()),
+  ]);
+  if (!ready) {
+    results.notes.push(`torch.compile was not ready after ${Math.round((Date.now() - began) / 1000)} s`);
+    benchmark.replacePeer();
+  }
+}
+
+async function sampling() {
+  if (!cuda) return await benchmark.sampling('ddpm', 20, 8, 'float32');
+  await benchmark.sampling('ddim', 50, 256, 'bfloat16');
+  await benchmark.sampling('ddpm', 1000, 256, 'bfloat16');
+  if (left() > 90) await benchmark.sampling('ddpm', 1000, 256, 'tf32');
+}
+
+async function kernels() {
+  for (const what of /** @type {const} */ (['forward', 'training'])) {
+    results.kernels[what] = kernelTable(await profile(context, benchmark.folder, what, 'bfloat16', 128));
+  }
+}
