@@ -9,7 +9,7 @@ export class Peer extends Side {
   /** @param {string} python */
   constructor(python) {
     // Threads that wait by spinning would take the cores from the other side.
-    super('the peer', python, [peerScript], { OMP_WAIT_POLICY: 'passive', ...process.env });
+    super('the peer', python, [peerScript], { env: { OMP_WAIT_POLICY: 'passive', ...process.env } });
     this.python = python;
   }
 

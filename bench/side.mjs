@@ -1,5 +1,6 @@
 // A process that does jobs: one JSON object a line in, one out.
 import { spawn } from 'node:child_process';
+import { openSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 
 export class Side {
@@ -7,11 +8,16 @@ export class Side {
    * @param {string} name
    * @param {string} program
    * @param {string[]} args
-   * @param {NodeJS.ProcessEnv} [env]
+   * @param {object} [options]
+   * @param {NodeJS.ProcessEnv} [options.env]
+   * @param {string} [options.log] A file for what it writes to stderr, instead of our own.
    */
-  constructor(name, program, args, env = process.env) {
+  constructor(name, program, args, { env = process.env, log } = {}) {
     this.name = name;
-    this.child = spawn(program, args, { stdio: ['pipe', 'pipe', 'inherit'], env });
+    this.child = spawn(program, args, {
+      stdio: ['pipe', 'pipe', log === undefined ? 'inherit' : openSync(log, 'a')],
+      env,
+    });
     this.child.on('error', () => {}); // told by the next job
     this.child.stdin.on('error', () => {});
     this.answers = createInterface({ input: this.child.stdout })[Symbol.asyncIterator]();
@@ -36,6 +42,15 @@ export class Side {
     });
     this.last = asked.catch(() => {});
     return asked;
+  }
+
+  /** Lets nothing of it run until `go()`. */
+  pause() {
+    this.child.kill('SIGSTOP');
+  }
+
+  go() {
+    this.child.kill('SIGCONT');
   }
 
   close() {

@@ -24,9 +24,14 @@ import { Side } from '../side.mjs';
  * @property {string} work A folder for models.
  * @property {Record<'cifar10' | 'tiny', string>} configs Files with the networks' configurations, as models are saved with.
  * @property {string} [python] One with PyTorch.
+ * @property {string} [log] A file for what PyTorch writes while it works.
  * @property {() => number} left Seconds until the end.
  * @property {(line: string) => void} say
  */
+
+/** Names of rows: what PyTorch compiled, and ours in turns with it. */
+export const tuned = 'PyTorch max-autotune';
+export const besideTuned = 'here, beside max-autotune';
 
 /** Of a forward pass of the cifar10 preset, for one image. */
 const cifar10Flops = 10.5e9;
@@ -47,21 +52,18 @@ export class CudaBenchmark {
     this.notes = [];
     /** @type {Set<string>} What is compiled. */
     this.compiled = new Set();
-    this.peer = this.#newPeer();
+    /** PyTorch as it is, and another that compiles, each in a process of its own. */
+    this.eager = this.#newPeer('PyTorch eager');
+    /** @type {Side | undefined} */
+    this.tuner = undefined;
     /** @type {Side | undefined} */
     this.started = undefined;
   }
 
-  #newPeer() {
-    const { python } = this.machine;
-    return python === undefined ? undefined : new Side('PyTorch', python, [script('peer.py')]);
-  }
-
-  /** A peer that has compiled nothing, instead of one that is busy. */
-  replacePeer() {
-    this.peer?.kill();
-    this.compiled.clear();
-    this.peer = this.#newPeer();
+  /** @param {string} name */
+  #newPeer(name) {
+    const { python, log } = this.machine;
+    return python === undefined ? undefined : new Side(name, python, [script('peer.py')], { log });
   }
 
   /** Our side, started when the addon is there. */
@@ -80,27 +82,27 @@ export class CudaBenchmark {
    * @returns {Promise<number | undefined>} undefined without a peer
    */
   async agreement() {
-    if (!this.peer) return undefined;
+    if (!this.eager) return undefined;
     const [input, ours, theirs] = ['input', 'ours', 'theirs'].map((name) => join(this.machine.work, name));
     const t = [3, 500, 999];
     const x = Float32Array.from({ length: t.length * 3 * 32 * 32 }, (_, i) => 2 * Math.sin(i * i));
     await writeFile(input, new Uint8Array(x.buffer));
     const job = { job: 'agree', folder: this.folder, size: 32, t, input };
-    await Promise.all([this.ours.ask({ ...job, output: ours }), this.peer.ask({ ...job, output: theirs })]);
+    await Promise.all([this.ours.ask({ ...job, output: ours }), this.eager.ask({ ...job, output: theirs })]);
     const [a, b] = await Promise.all([ours, theirs].map(floats));
     return largest(a.map((value, i) => value - b[i])) / largest(b);
   }
 
   /**
-   * Has the peer compile, which takes minutes and needs no model of ours: nothing waits for it.
+   * Has PyTorch compile, which takes minutes and needs no model of ours: nothing waits for it.
    *
    * @param {Precision} precision
    * @param {'forward' | 'training'} job
    */
-  warm(precision, job) {
-    if (!this.peer || !this.machine.cuda) return;
+  compile(precision, job) {
+    this.tuner ??= this.#newPeer(tuned);
     const begin = performance.now();
-    this.peer.ask({ ...this.#job(job, precision), folder: undefined, compiled: true, times: 3 }).then(
+    this.tuner?.ask({ ...this.#job(job, precision), folder: undefined, compiled: true, times: 3 }).then(
       () => {
         this.compiled.add(`${job} ${precision}`);
         this.machine.say(`PyTorch compiled ${job} in ${precision}: ${seconds(performance.now() - begin)}`);
@@ -110,32 +112,57 @@ export class CudaBenchmark {
   }
 
   /**
+   * Beside PyTorch's operators one by one, channels-last.
+   *
    * @param {'forward' | 'training'} job
    * @param {Precision} precision
    * @param {{ preset?: string, batch?: number, size?: number, folder?: string }} [model]
    */
-  async compare(job, precision, { preset = this.preset, batch = this.batch, size = 32, folder = this.folder } = {}) {
+  async compare(job, precision, model) {
+    await this.#compare(job, precision, this.eager && { side: this.eager, compiled: false }, model);
+  }
+
+  /**
+   * Beside what PyTorch compiled.
+   *
+   * @param {'forward' | 'training'} job
+   * @param {Precision} precision
+   */
+  async compareCompiled(job, precision) {
+    if (!this.tuner || !this.compiled.has(`${job} ${precision}`)) return;
+    await this.#compare(job, precision, { side: this.tuner, compiled: true });
+  }
+
+  /**
+   * @param {'forward' | 'training'} job
+   * @param {Precision} precision
+   * @param {{ side: Side, compiled: boolean } | undefined} peer
+   * @param {{ preset?: string, batch?: number, size?: number, folder?: string }} [model]
+   */
+  async #compare(
+    job,
+    precision,
+    peer,
+    { preset = this.preset, batch = this.batch, size = 32, folder = this.folder } = {},
+  ) {
     const slow = !this.machine.cuda || precision === 'float32' || size > 32;
-    const times = this.machine.cuda ? (slow ? 5 : 30) : 4;
+    const times = slow ? 4 : job === 'forward' ? 20 : 10;
     const config = folder === this.folder ? this.config : join(folder, 'unet', 'config.json');
-    const common = { ...this.#job(job, precision), batch, size, folder, config };
+    const common = { ...this.#job(job, precision), batch, size, folder, config, times };
     /** @type {Map<string, number>} */
     const bytes = new Map();
     /** @type {(name: string, side: Side, more: object) => import('../measure.mjs').Side} */
     const of = (name, side, more) => ({
       name,
       run: async () => {
-        const told = await side.ask({ ...common, times, ...more });
+        const told = await side.ask({ ...common, ...more });
         bytes.set(name, Math.max(told.bytes ?? 0, bytes.get(name) ?? 0));
         return told.seconds;
       },
     });
-    const sides = [of('here', this.ours, {})];
-    if (this.peer) sides.push(of('PyTorch eager', this.peer, { compiled: false }));
-    if (this.peer && size === 32 && this.compiled.has(`${job} ${precision}`)) {
-      sides.push(of('PyTorch max-autotune', this.peer, { compiled: true }));
-    }
-    const measured = await inTurns(sides, this.rounds, { first: 2 });
+    const sides = [of(peer?.compiled ? besideTuned : 'here', this.ours, {})];
+    if (peer) sides.push(of(peer.side.name, peer.side, { compiled: peer.compiled }));
+    const measured = await inTurns(sides, this.rounds, { first: 1 });
     const work = preset === 'cifar10' ? cifar10Flops * batch * (job === 'training' ? 3 : 1) : undefined;
     const what = job === 'training' ? 'training step' : 'pass of sampling';
     this.#add(`${what}, ${preset}, batch ${batch}, ${precision}`, measured, { bytes, flops: work });
@@ -193,12 +220,11 @@ export class CudaBenchmark {
 
   /** What the device can do at most, as PyTorch reaches it. */
   async ceilings() {
-    return await this.peer?.ask({ job: 'ceilings' });
+    return await this.eager?.ask({ job: 'ceilings' });
   }
 
   close() {
-    this.started?.kill();
-    this.peer?.kill();
+    for (const side of [this.started, this.eager, this.tuner]) side?.kill();
   }
 
   /**

@@ -8,7 +8,7 @@ import { parseArgs } from 'node:util';
 import { CudaBenchmark } from '../../bench/cuda/index.mjs';
 import { extendPath, findCard, findPyTorch, processor } from './environment.mjs';
 import { kernelTable, profile } from './kernels.mjs';
-import { memoryProof, proofs, runTests } from './proofs.mjs';
+import { proofs, runTests } from './proofs.mjs';
 import { table } from './report.mjs';
 import { sanitize } from './sanitizer.mjs';
 
@@ -19,6 +19,7 @@ const { values: flags } = parseArgs({
     out: { type: 'string', default: 'cuda-kit-results' },
     seconds: { type: 'string', default: '480' },
     only: { type: 'string' },
+    eager: { type: 'boolean', default: false },
   },
 });
 const began = Date.now();
@@ -119,6 +120,7 @@ const benchmark = new CudaBenchmark({
     tiny: join(root, 'bench', 'cuda', 'configs', 'tiny.json'),
   },
   python: pytorch?.python,
+  log: join(out, 'pytorch.log'),
   left,
   say,
 });
@@ -139,23 +141,21 @@ process.exit(failed ? 1 : 0);
 
 async function run() {
   if (!flags.cpu && !cuda) throw new Error('nvidia-smi tells of no card: run.sh --cpu does without one');
-  // While the processor compiles, the card is free for the peer to compile and try its kernels.
-  const measures = !flags.only || /speed|sampling/.test(flags.only);
-  if (measures) for (const job of /** @type {const} */ (['forward', 'training'])) benchmark.warm('bfloat16', job);
-
-  const built = await part('build', 60, build);
-  if (!built) return;
+  const compiles = cuda && !flags.eager && (!flags.only || flags.only.split(',').includes('compiled'));
+  const jobs = /** @type {const} */ (['forward', 'training']);
+  if (compiles) for (const job of jobs) benchmark.compile('bfloat16', job);
+  if (!(await part('build', 60, build))) return;
+  // torch.compile tries its kernels on the card, which was free until now.
+  benchmark.tuner?.pause();
   for (const proof of proofs(cuda)) await part(proof.name, 10, () => runTests(context, proof));
   await part('save', 10, () => benchmark.save());
   await part('agreement', 10, agreement);
-  await part('speed', 30, speed);
+  await part('speed', 20, speed);
   if (cuda) await part('kernels', 20, kernels);
-  await part('sampling', 30, sampling);
-  // The card's memory is all theirs.
-  benchmark.replacePeer();
-  if (cuda) await part('memory', 20, () => runTests(context, memoryProof));
+  await part('sampling', 20, sampling);
   if (cuda) await part('sanitizer', 30, () => sanitize(context));
-  if (cuda) await part('large', 60, () => benchmark.large('bfloat16'));
+  if (compiles) await part('compiled', 40, compiled);
+  if (cuda) await part('large', 30, () => benchmark.large('bfloat16'));
   await part('start', 15, () => benchmark.start());
 }
 
@@ -183,7 +183,6 @@ async function agreement() {
 }
 
 async function speed() {
-  await waitForThePeer();
   results.ceilings = await benchmark.ceilings();
   const precisions = cuda
     ? /** @type {const} */ (['bfloat16', 'tf32', 'float32'])
@@ -196,18 +195,17 @@ async function speed() {
   }
 }
 
-/** What it still compiles is not waited for where little time is left. */
-async function waitForThePeer() {
-  const { peer } = benchmark;
-  if (!peer) return;
-  const patience = Math.max(0, left() - 150);
-  const ready = await Promise.race([
-    peer.last.then(() => true),
-    new Promise((done) => setTimeout(() => done(false), 1000 * patience).unref()),
-  ]);
-  if (!ready) {
-    results.notes.push(`torch.compile was not ready after ${Math.round((Date.now() - began) / 1000)} s`);
-    benchmark.replacePeer();
+/** What is still compiled when too little time is left is not waited for. */
+async function compiled() {
+  benchmark.tuner?.go();
+  const patience = 1000 * Math.max(0, left() - 30);
+  await Promise.race([benchmark.tuner?.last, new Promise((done) => setTimeout(done, patience).unref())]);
+  for (const job of /** @type {const} */ (['forward', 'training'])) await benchmark.compareCompiled(job, 'bfloat16');
+  if (benchmark.compiled.size < 2) {
+    return {
+      status: /** @type {const} */ ('skipped'),
+      why: `of two networks PyTorch compiled ${benchmark.compiled.size}`,
+    };
   }
 }
 

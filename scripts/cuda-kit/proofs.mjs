@@ -7,8 +7,8 @@ import { join } from 'node:path';
 /**
  * @typedef {object} Proof
  * @property {string} name
- * @property {string[]} tests Files, or folders of them.
- * @property {Record<string, string>} [env]
+ * @property {string[]} tests Patterns of files.
+ * @property {Record<string, string>[]} [runs] Environments of runs side by side; one without anything where left out.
  *
  * @typedef {object} Context
  * @property {string} root
@@ -28,80 +28,74 @@ import { join } from 'node:path';
  * @returns {Proof[]}
  */
 export function proofs(cuda) {
-  const cases = cuda ? '24' : '4';
+  // On a card each new shape has cuDNN plan anew, which takes long and one core.
+  const networks = cuda ? 12 : 3;
+  const shards = cuda ? 6 : 1;
+  const fastPaths = Array.from({ length: shards }, (_, i) => ({
+    DDPM_FAST_PATH_FIRST: String((i * networks) / shards),
+    DDPM_FAST_PATH_CASES: String(networks / shards),
+  }));
   return [
     { name: 'card', tests: ['test/cuda/(?!memory)'] },
     { name: 'reference', tests: ['test/reference'] },
-    { name: 'fast paths', tests: ['test/fastPaths/equality'], env: { DDPM_FAST_PATH_CASES: cases } },
-    {
-      name: 'model',
-      tests: cuda ? ['test/model', 'test/lifecycle/states', 'test/lifecycle/abort'] : ['test/model/guard'],
-    },
-  ];
+    { name: 'model', tests: cuda ? ['test/model', 'test/lifecycle/(states|abort)'] : ['test/model/guard'] },
+    { name: 'memory', tests: ['test/cuda/memory'] },
+    { name: 'fast paths', tests: ['test/fastPaths/equality'], runs: fastPaths },
+  ].filter(({ name }) => cuda || name !== 'memory');
 }
-
-/** Takes all of the card's memory. */
-export const memoryProof = { name: 'memory', tests: ['test/cuda/memory'] };
 
 /**
  * @param {Context} context
  * @param {Proof} proof
  */
-export async function runTests({ root, out, cuda, logged }, { name, tests, env = {} }) {
-  const file = name.replaceAll(' ', '-');
-  const report = join(out, `${file}.json`);
+export async function runTests({ root, out, cuda, logged }, { name, tests, runs = [{}] }) {
   const config = join(root, 'jest.kit.json');
-  const workers = Math.max(1, Math.min(8, Math.floor(cpus().length / 2)));
   writeFileSync(
     config,
-    JSON.stringify({
-      rootDir: root,
-      testMatch: ['**/*.test.js'],
-      transform: {},
-      testTimeout: 120_000,
-      haste: { forceNodeFilesystemAPI: true },
+    JSON.stringify({ rootDir: root, testMatch: ['**/*.test.js'], transform: {}, testTimeout: 120_000 }),
+  );
+  const workers = Math.max(1, Math.min(8, Math.floor(cpus().length / 2 / runs.length)));
+  const ended = await Promise.all(
+    runs.map(async (env, i) => {
+      const file = `${name.replaceAll(' ', '-')}${runs.length > 1 ? `-${i}` : ''}`;
+      const report = join(out, `${file}.json`);
+      const jest = [join(root, 'node_modules', 'jest', 'bin', 'jest.js'), '--config', config];
+      const flags = ['--json', '--outputFile', report, '--maxWorkers', String(workers)];
+      const common = { DDPM_TEST_DEVICE: cuda ? 'cuda' : 'cpu', GOMP_SPINCOUNT: '1000', OMP_NUM_THREADS: '1' };
+      await logged(file, process.execPath, [...jest, ...flags, ...tests], { ...env, ...common });
+      return existsSync(report) ? summary(JSON.parse(readFileSync(report, 'utf8'))) : unended(file);
     }),
   );
-  await logged(
-    file,
-    process.execPath,
-    [
-      join(root, 'node_modules', 'jest', 'bin', 'jest.js'),
-      '--config',
-      config,
-      '--json',
-      '--outputFile',
-      report,
-      '--maxWorkers',
-      String(workers),
-      ...tests,
-    ],
-    { ...env, DDPM_TEST_DEVICE: cuda ? 'cuda' : 'cpu', GOMP_SPINCOUNT: '1000', OMP_NUM_THREADS: '1' },
-  );
-  if (!existsSync(report)) return { status: /** @type {const} */ ('failed'), why: `it did not end; see ${file}.log` };
-  return summary(JSON.parse(readFileSync(report, 'utf8')));
-}
-
-/** @param {any} report Jest's */
-function summary(report) {
-  const { numPassedTests: passed, numFailedTests: failed, numPendingTests: skipped } = report;
-  /** @type {{ test: string, message: string }[]} */
-  const failures = [];
-  for (const { name, message, assertionResults } of report.testResults) {
-    const wrong = assertionResults.filter((/** @type {any} */ one) => one.status === 'failed');
-    for (const one of wrong)
-      failures.push({ test: one.fullName, message: one.failureMessages.join('\n').slice(0, 1500) });
-    // A file that could not be run.
-    if (wrong.length === 0 && assertionResults.length === 0)
-      failures.push({ test: name, message: message.slice(0, 1500) });
-  }
-  const ok = failures.length === 0 && passed > 0;
+  const sum = (/** @type {'passed' | 'failed' | 'skipped'} */ key) => ended.reduce((total, one) => total + one[key], 0);
+  const failures = ended.flatMap((one) => one.failures);
+  const [passed, failed, skipped] = [sum('passed'), sum('failed'), sum('skipped')];
   return {
-    status: ok ? /** @type {const} */ ('passed') : /** @type {const} */ ('failed'),
+    status: failures.length === 0 && passed > 0 ? /** @type {const} */ ('passed') : /** @type {const} */ ('failed'),
     why: `${passed} passed, ${failed} failed, ${skipped} skipped${failures.map(({ test }) => `\n         ${test}`).join('')}`,
     passed,
     failed,
     skipped,
     failures,
   };
+}
+
+/** @param {string} file */
+function unended(file) {
+  return { passed: 0, failed: 1, skipped: 0, failures: [{ test: `${file}: it did not end`, message: '' }] };
+}
+
+/** @param {any} report Jest's */
+function summary(report) {
+  const { numPassedTests: passed, numPendingTests: skipped } = report;
+  /** @type {{ test: string, message: string }[]} */
+  const failures = [];
+  for (const { name, message, assertionResults } of report.testResults) {
+    const wrong = assertionResults.filter((/** @type {any} */ one) => one.status === 'failed');
+    for (const one of wrong) {
+      failures.push({ test: one.fullName, message: one.failureMessages.join('\n').slice(0, 1500) });
+    }
+    // A file that could not be run.
+    if (assertionResults.length === 0) failures.push({ test: name, message: message.slice(0, 1500) });
+  }
+  return { passed, failed: failures.length, skipped, failures };
 }

@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 # Proves and measures ddpm-node on this machine's CUDA card, without a network.
 #
-#   run.sh [--cpu] [--python PYTHON] [--out FOLDER] [--seconds N] [--only PART,PART]
+#   run.sh [--cpu] [--python PYTHON] [--out FOLDER] [--seconds N] [--only PART,PART] [--eager]
 #
 #   --cpu      the same without a card, on small sizes
 #   --python   a Python with PyTorch 2.11 or newer (default: the first of $PYTHON, python3 and python that has one)
 #   --out      where results.json and the logs go (default: cuda-kit-results in the current folder)
 #   --seconds  when to end at the latest (default: 480)
 #   --only     these parts alone, and what they need
+#   --eager    without torch.compile, which takes minutes
 #
 # Needs Linux on x64, a C++20 compiler, CMake, make or Ninja and, for a card, nvcc. DDPM_ADDON names a built addon to
 # take instead of building one.

@@ -23,7 +23,7 @@ export async function sanitize({ root, out, logged, left }) {
       told[tool] = 'no time';
       continue;
     }
-    const args = ['--tool', tool, '--error-exitcode', '9', '--kernel-regex', 'kns=ddpm', ...program];
+    const args = ['--tool', tool, '--error-exitcode', '9', '--kernel-name', 'kernel_substring=ddpm', ...program];
     const status = await logged(tool, 'compute-sanitizer', args);
     const lines = readFileSync(join(out, `${tool}.log`), 'utf8').split('\n');
     told[tool] =
