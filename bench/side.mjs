@@ -1,6 +1,6 @@
 // A process that does jobs: one JSON object a line in, one out.
 import { spawn } from 'node:child_process';
-import { openSync } from 'node:fs';
+import { createWriteStream } from 'node:fs';
 import { createInterface } from 'node:readline';
 
 export class Side {
@@ -14,10 +14,8 @@ export class Side {
    */
   constructor(name, program, args, { env = process.env, log } = {}) {
     this.name = name;
-    this.child = spawn(program, args, {
-      stdio: ['pipe', 'pipe', log === undefined ? 'inherit' : openSync(log, 'a')],
-      env,
-    });
+    this.child = spawn(program, args, { env });
+    this.child.stderr.pipe(log === undefined ? process.stderr : createWriteStream(log, { flags: 'a' }));
     this.child.on('error', () => {}); // told by the next job
     this.child.stdin.on('error', () => {});
     this.answers = createInterface({ input: this.child.stdout })[Symbol.asyncIterator]();
