@@ -36,11 +36,13 @@ export function proofs(cuda) {
     DDPM_FAST_PATH_CASES: String(networks / shards),
   }));
   return [
-    { name: 'card', tests: ['test/cuda/(?!memory)'] },
+    { name: 'card', tests: ['test/cuda/(?!memory|emulated)'] },
     { name: 'reference', tests: ['test/reference'] },
     { name: 'model', tests: cuda ? ['test/model', 'test/lifecycle/(states|abort)'] : ['test/model/guard'] },
     { name: 'memory', tests: ['test/cuda/memory'] },
     { name: 'fast paths', tests: ['test/fastPaths/equality'], runs: fastPaths },
+    // The kernels compiled for the CPU, and faults in them.
+    { name: 'emulated', tests: ['test/cuda/emulated'] },
   ].filter(({ name }) => cuda || name !== 'memory');
 }
 
@@ -52,7 +54,13 @@ export async function runTests({ root, out, cuda, logged }, { name, tests, runs 
   const config = join(root, 'jest.kit.json');
   writeFileSync(
     config,
-    JSON.stringify({ rootDir: root, testMatch: ['**/*.test.js'], transform: {}, testTimeout: 120_000 }),
+    JSON.stringify({
+      rootDir: root,
+      cacheDirectory: join(root, 'jest-cache'),
+      testMatch: ['**/*.test.js'],
+      transform: {},
+      testTimeout: 120_000,
+    }),
   );
   const workers = Math.max(1, Math.min(8, Math.floor(cpus().length / 2 / runs.length)));
   const ended = await Promise.all(

@@ -13,6 +13,7 @@
 # Needs Linux on x64, a C++20 compiler, CMake, make or Ninja and, for a card, nvcc. DDPM_ADDON names a built addon to
 # take instead of building one.
 set -euo pipefail
+export PATH
 kit=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 
 given=()
