@@ -18,7 +18,7 @@ import {
 import { DdpmError, throwIfAborted } from '../errors';
 import { colour } from './colour';
 import { Dataset, type SkippedFile } from './dataset';
-import { decodeImage, type Fit, type Target } from './decode';
+import { decodePicture, type Fit, readPicture, type Target } from './decode';
 import { isFolder, reasonOf } from './files';
 import { imageSuffixes, listImages } from './listing';
 import { path, requirePath, resolveSides, side } from './options';
@@ -127,12 +127,13 @@ const FILES_A_TURN = 1024;
 /**
  * A data set from the pictures in a folder: everything that sharp decodes, vector pictures drawn at the size asked for.
  *
- * Of each file the first frame is taken, upright as its EXIF orientation tells, in sRGB, 16 bits scaled to levels as
- * v / 257. Hidden files and folders, and files without the suffix of a picture (in whatever case), are passed over; links
- * are followed. Images are in the order of their paths within the folder, by code units.
+ * Of each file the first frame is taken, upright as its EXIF orientation tells, in sRGB, whole numbers scaled to levels by
+ * their full range and floats from 0 to 1. Hidden files and folders, and files without the suffix of a picture (in
+ * whatever case), are passed over; links are followed. Images are in the order of their paths within the folder, by code
+ * units.
  *
  * @throws {DdpmError} `ERR_DATASET`: the folder is missing or has no images, or files cannot be read (empty, damaged or
- *   cut-short ones included). `ERR_CONFIG`: an option is wrong. `ERR_IO`: the cache cannot be read or written.
+ *   cut-short ones included, and those of a form that is not read). `ERR_CONFIG`: an option is wrong. `ERR_IO`: the cache cannot be read or written.
  */
 export async function imageFolder(folder: string, options: ImageFolderOptions): Promise<Dataset> {
   const root = requirePath(folder, 'folder');
@@ -200,7 +201,7 @@ type Attempt =
 
 async function attempt(root: string, file: string, target: Target): Promise<Attempt> {
   try {
-    return { file, levels: await decodeImage(join(root, file), target) };
+    return { file, levels: await decodePicture(await readPicture(join(root, file)), target) };
   } catch (error) {
     return { file, reason: reasonOf(error) };
   }
