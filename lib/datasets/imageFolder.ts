@@ -16,6 +16,7 @@ import {
   withDefaults,
 } from '../config/schema';
 import { DdpmError, throwIfAborted } from '../errors';
+import { type Answer, guard } from '../guard';
 import { colour } from './colour';
 import { Dataset, type SkippedFile } from './dataset';
 import { decodePicture, type Fit, readPicture, type Target } from './decode';
@@ -48,8 +49,11 @@ export interface ImageFolderOptions {
    * @defaultValue true
    */
   recursive?: boolean;
-  /** Whether to take a file, by its path within the folder, with '/' between the parts. Left out, all are taken. */
-  filter?: (file: string) => boolean;
+  /**
+   * Whether to take a file, by its path within the folder, with '/' between the parts: true or false, or a promise of
+   * either, which is waited for. Anything else is refused. Left out, all are taken.
+   */
+  filter?: (file: string) => boolean | Promise<boolean>;
   /**
    * How a picture of other proportions is fitted: 'cover' scales it until its shorter side fits and cuts off the ends of
    * the longer, alike on both sides; 'contain' shows all of it between bars; 'fill' stretches it. Lanczos3 where it gets
@@ -76,7 +80,10 @@ export interface ImageFolderOptions {
   cacheFile?: string;
   /** Files that are decoded at once, 1 to 1024. Left out, as many as there are processor cores. */
   concurrency?: number;
-  /** Called as files are done with, in their order. */
+  /**
+   * Called as files are done with, in their order. A promise of it is waited for before the reading goes on; what it
+   * throws, or rejects with, is the call's rejection.
+   */
   onProgress?: (progress: ImageFolderProgress) => void;
   /** Stops the reading within a few files, with an AbortError. */
   signal?: AbortSignal;
@@ -108,7 +115,7 @@ const schema = options({
   channels: allow('1, 3 or 4', z.union([z.literal(1), z.literal(3), z.literal(4)])),
   classes: flag(),
   recursive: flag(),
-  filter: callback<(file: string) => boolean>(),
+  filter: callback<NonNullable<ImageFolderOptions['filter']>>(),
   fit: choice(['cover', 'contain', 'fill']),
   background: colour(),
   onUnreadable: choice(['error', 'skip']),
@@ -117,6 +124,12 @@ const schema = options({
   onProgress: callback<(progress: ImageFolderProgress) => void>(),
   signal: abortSignal(),
 } satisfies Fields<ImageFolderOptions>);
+
+const TAKEN_OR_NOT: Answer<boolean> = {
+  name: 'filter',
+  expected: 'true or false',
+  accepts: (value) => typeof value === 'boolean',
+};
 
 /** How many files an error names. */
 const NAMED_FILES = 20;
@@ -143,7 +156,9 @@ export async function imageFolder(folder: string, options: ImageFolderOptions): 
   if (!(await isFolder(root))) throw new DdpmError('ERR_DATASET', `Cannot read '${root}': it is not a folder`);
 
   const depth = recursive ? Number.POSITIVE_INFINITY : Number(classes);
-  const files = await listImages(root, { depth, filter, signal });
+  const takes = filter && guard(filter, TAKEN_OR_NOT);
+  const report = onProgress && guard(onProgress);
+  const files = await listImages(root, { depth, takes, signal });
   if (files.length === 0) throw noImages(root);
   const classNames = classes ? await classesOf(root, files) : undefined;
 
@@ -164,7 +179,7 @@ export async function imageFolder(folder: string, options: ImageFolderOptions): 
     const cache = await openCache(cacheFile, key);
     if (cache === undefined) return writeCache(cacheFile, key, target, decodeAll);
     refuseUnreadable(root, files.length, cache.skipped, onUnreadable);
-    onProgress?.({ done: files.length, total: files.length });
+    await report?.({ done: files.length, total: files.length });
     return cache;
   }
 
@@ -178,7 +193,7 @@ export async function imageFolder(folder: string, options: ImageFolderOptions): 
       throwIfAborted(signal);
       if (levels === undefined) skipped.push({ file, reason });
       else if (skipped.length === 0 || onUnreadable === 'skip') await add(levels);
-      onProgress?.({ done: ++done, total: files.length });
+      await report?.({ done: ++done, total: files.length });
     }
     refuseUnreadable(root, files.length, skipped, onUnreadable);
     return skipped;

@@ -28,7 +28,7 @@ export interface ListingOptions {
   /** How many levels of sub-folders to go into: 0 for none, Infinity for all. */
   depth: number;
   /** Whether to take a file, by its path within the folder. */
-  filter: ((file: string) => boolean) | undefined;
+  takes: ((file: string) => Promise<boolean>) | undefined;
   signal: AbortSignal | undefined;
 }
 
@@ -39,7 +39,7 @@ export interface ListingOptions {
  *
  * @throws {DdpmError} `ERR_DATASET`: the folder, or one in it, cannot be read.
  */
-export async function listImages(root: string, { depth, filter, signal }: ListingOptions): Promise<string[]> {
+export async function listImages(root: string, { depth, takes, signal }: ListingOptions): Promise<string[]> {
   const suffixes = new Set(imageSuffixes());
   const isImage = (name: string) => suffixes.has(extname(name).toLowerCase());
   const seen = new Set<string>();
@@ -62,7 +62,7 @@ export async function listImages(root: string, { depth, filter, signal }: Listin
       const kind = await kindOf(entry, join(root, name));
       const deeper = kind === 'folder' && name.split('/').length <= depth;
       if (deeper) (entry.isSymbolicLink() ? links : folders).push(name);
-      if (kind === 'file' && isImage(entry.name) && (filter?.(name) ?? true)) files.push(name);
+      if (kind === 'file' && isImage(entry.name) && ((await takes?.(name)) ?? true)) files.push(name);
     }
   }
   return sortStrings(files);
