@@ -2,6 +2,7 @@
 import { readFile, stat } from 'node:fs/promises';
 import sharp, { type Metadata, type SharpOptions } from 'sharp';
 import { pacer } from '../concurrency';
+import { whenFree } from '../files/whenFree';
 import { colourLevels, luminance } from './colour';
 import { readableFile } from './forms';
 import { fillWith } from './layout';
@@ -34,22 +35,21 @@ const SVG_DEFAULT_DENSITY = 72;
 /**
  * The whole of a picture file, so that what is measured, hashed and decoded are the same bytes.
  *
- * @throws {Error} The file system's error; or the file is empty, or no file.
+ * @throws {Error} The file system's error; or it is no file.
  */
-export async function readPicture(file: string): Promise<Buffer> {
+export async function readPicture(file: string, signal?: AbortSignal): Promise<Buffer> {
   const found = await stat(file);
   if (!found.isFile()) throw new Error('not a regular file');
-  const bytes = await readFile(file);
-  if (bytes.length === 0) throw new Error('the file is empty');
-  return bytes;
+  return whenFree(() => readFile(file), signal);
 }
 
 /**
  * Levels, [H, W, C], of a picture: its first frame, upright, in sRGB.
  *
- * @throws {Error} It is damaged, cut short, in a format that sharp does not read, or of a form that is refused.
+ * @throws {Error} It is empty, damaged, cut short, in a format that sharp does not read, or of a form that is refused.
  */
 export async function decodePicture(bytes: Buffer, target: Target): Promise<Uint8Array> {
+  if (bytes.length === 0) throw new Error('the file is empty');
   const { data, height, width, channels } = await decode(bytes, target);
   const exact = height === target.height && width === target.width && channels === 3 && target.channels === 3;
   if (exact && data instanceof Uint8Array) return data;
