@@ -2,6 +2,7 @@
 import { existsSync, mkdirSync, readdirSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import fs from 'node:fs/promises';
 import { join } from 'node:path';
+import timers from 'node:timers/promises';
 import { Ddpm, type SavedCheckpoint } from '../../../lib';
 import { failure, temporaryFolder, treeOf } from '../../helpers/folder';
 import { sameParameters, small, valuesOf } from '../../model/models';
@@ -197,6 +198,48 @@ test('what killed processes left is no checkpoint, and the next save clears it a
   await ddpm.trainStep(values);
   await ddpm.saveCheckpoint(folder());
   expect(names()).toEqual(['step-000000001', 'step-000000002']);
+});
+
+describe('a file that the machine does not let be read', () => {
+  afterEach(() => jest.restoreAllMocks());
+
+  /** Has the files of some paths fail, as often as told. */
+  function failing(pattern: RegExp, code: string, times = Infinity): void {
+    const real = fs.open;
+    let left = times;
+    jest.spyOn(fs, 'open').mockImplementation((async (...parameters: Parameters<typeof real>) => {
+      if (!pattern.test(String(parameters[0])) || left-- <= 0) return real(...parameters);
+      throw Object.assign(new Error(`${code}: no luck, open`), { code, syscall: 'open' });
+    }) as typeof real);
+  }
+
+  test.each(['checkpoint.json', 'optimizer.safetensors'])(
+    'too many open: the newest is waited for (%s)',
+    async (file) => {
+      await (await withCheckpoints(2)).dispose();
+      failing(new RegExp(`step-000000002.${file}`), 'EMFILE', 4);
+      const warnings = await warningsOf(async () => {
+        await using resumed = await Ddpm.resume(folder());
+        expect(resumed.step).toBe(2);
+      });
+      expect(warnings).toEqual([]);
+    },
+  );
+
+  test('too many open, for good: an older one is no remedy', async () => {
+    await (await withCheckpoints(2)).dispose();
+    jest.spyOn(timers, 'setTimeout').mockResolvedValue(undefined);
+    failing(/step-000000002.optimizer/, 'EMFILE');
+    await failure(Ddpm.resume(folder()), 'ERR_IO');
+  });
+
+  test('is not taken for damaged, and stays', async () => {
+    await using ddpm = await withCheckpoints(2);
+    failing(/step-000000001.checkpoint\.json/, 'EACCES');
+    await ddpm.trainStep(values);
+    await ddpm.saveCheckpoint(folder(), { keep: 1 });
+    expect(names()).toEqual(['step-000000001', 'step-000000003']);
+  });
 });
 
 describe('a save that fails', () => {
