@@ -6,7 +6,7 @@
 import { crc32, deflateSync } from 'node:zlib';
 import sharp, { type Metadata } from 'sharp';
 import { pacer } from '../concurrency';
-import { type TiffNumbers, tiffNumbers } from './tiff';
+import { isTiff, type TiffNumbers, tiffNumbers } from './tiff';
 
 /** A file, or one of the same picture, in a form that sharp reads rightly. */
 export interface ReadableFile {
@@ -24,15 +24,14 @@ const COLOUR_CHANNELS: Record<string, number> = {
   cmyk: 4,
   labs: 3,
 };
-const SPACE_NAMES: Record<string, string> = { cmyk: 'CMYK', lab: 'CIELab', labs: 'CIELab', labq: 'CIELab' };
 
 /** Numbers that sharp clips or cuts instead of scaling them: (v + offset) · scale lies between 0 and 65535. */
 const SCALED = {
-  char: { name: 'int8', numbers: Int8Array, offset: 2 ** 7, scale: 257 },
-  short: { name: 'int16', numbers: Int16Array, offset: 2 ** 15, scale: 1 },
-  uint: { name: 'uint32', numbers: Uint32Array, offset: 0, scale: 1 / 65537 },
-  int: { name: 'int32', numbers: Int32Array, offset: 2 ** 31, scale: 1 / 65537 },
-  float: { name: 'float', numbers: Float32Array, offset: 0, scale: 65535 },
+  char: { numbers: Int8Array, offset: 2 ** 7, scale: 257 },
+  short: { numbers: Int16Array, offset: 2 ** 15, scale: 1 },
+  uint: { numbers: Uint32Array, offset: 0, scale: 1 / 65537 },
+  int: { numbers: Int32Array, offset: 2 ** 31, scale: 1 / 65537 },
+  float: { numbers: Float32Array, offset: 0, scale: 65535 },
 } as const;
 type ScaledDepth = keyof typeof SCALED;
 
@@ -42,15 +41,33 @@ type ScaledDepth = keyof typeof SCALED;
  * @throws {Error} It is no picture, or one of a form that is not read; the message names the form.
  */
 export async function readableFile(bytes: Buffer): Promise<ReadableFile> {
-  const metadata = await sharp(bytes, { limitInputPixels: false }).metadata();
-  const tags = metadata.format === 'tiff' ? tiffNumbers(bytes) : undefined;
+  const tags = isTiff(bytes) ? tagsOf(bytes) : undefined;
+  const metadata = await sharp(bytes, { limitInputPixels: false })
+    .metadata()
+    .catch((error: Error) => {
+      throw tags ? new Error(`${tiffForm(tags)}: ${error.message}`, { cause: error }) : error;
+    });
+  if (metadata.format === 'png') requireSrgb(bytes);
   if (isReadable(metadata, tags)) return { bytes, metadata };
-  if (!tags || !isScalable(metadata, tags)) throw new Error(`${formOf(metadata, tags)}: not supported`);
+  if (!tags) {
+    const { format, depth, space, channels } = metadata;
+    throw new Error(`${format?.toUpperCase()} of ${depth} numbers, ${space}, ${channels} channels: not supported`);
+  }
+  if (!isScalable(metadata, tags)) throw new Error(`${tiffForm(tags)}: not supported`);
   const picture = await asPng(bytes, metadata, tags);
   return { bytes: picture, metadata: await sharp(picture, { limitInputPixels: false }).metadata() };
 }
 
-function isReadable({ depth, space, channels, bitsPerSample }: Metadata, tags: TiffNumbers | undefined): boolean {
+/** The tags of a TIFF; of one that is too damaged for it, what sharp says of it is the better answer. */
+function tagsOf(bytes: Buffer): TiffNumbers | undefined {
+  try {
+    return tiffNumbers(bytes);
+  } catch {
+    return undefined;
+  }
+}
+
+function isReadable({ depth, space, channels }: Metadata, tags: TiffNumbers | undefined): boolean {
   const extra = channels - COLOUR_CHANNELS[space];
   if (!(extra === 0 || extra === 1)) return false;
   // libvips divides the numbers by the opacity after it has turned them over.
@@ -58,7 +75,7 @@ function isReadable({ depth, space, channels, bitsPerSample }: Metadata, tags: T
   if (depth === 'uchar') return space === 'b-w' || space === 'srgb' || space === 'cmyk';
   // Of CMYK with 16 bits libvips loses the transparency.
   if (depth === 'ushort') return space === 'grey16' || space === 'rgb16' || (space === 'cmyk' && extra === 0);
-  return space === 'labs' && extra === 0 && bitsPerSample === 16 && tags?.kind === 'uint';
+  return space === 'labs' && extra === 0 && tags?.kind === 'uint' && tags.bits === 16;
 }
 
 function isScalable({ depth, space, channels }: Metadata, { premultiplied }: TiffNumbers): boolean {
@@ -69,23 +86,43 @@ function isScalable({ depth, space, channels }: Metadata, { premultiplied }: Tif
 }
 
 /** The form in words: "TIFF of int16 numbers, CMYK, 5 channels". */
-function formOf({ format, depth, space, channels, bitsPerSample }: Metadata, tags: TiffNumbers | undefined): string {
-  const names: Record<string, string> = { uchar: 'uint8', ushort: 'uint16', float: `float${bitsPerSample ?? 32}` };
-  const name = names[depth] ?? SCALED[depth as ScaledDepth]?.name ?? depth;
+function tiffForm({ kind, bits, colours, samples, whiteIsZero, premultiplied }: TiffNumbers): string {
   const parts = [
-    `${format?.toUpperCase()} of ${name} numbers`,
-    SPACE_NAMES[space] ?? (COLOUR_CHANNELS[space] === 1 ? 'grey' : COLOUR_CHANNELS[space] === 3 ? 'RGB' : space),
-    `${channels} channels`,
-    ...(tags?.whiteIsZero ? ['white as 0'] : []),
-    ...(tags?.premultiplied ? ['colours multiplied by their opacity'] : []),
+    `TIFF of ${kind}${bits} numbers`,
+    colours,
+    `${samples} ${samples === 1 ? 'channel' : 'channels'}`,
+    ...(whiteIsZero ? ['white as 0'] : []),
+    ...(premultiplied ? ['colours multiplied by their opacity'] : []),
   ];
   return parts.join(', ');
 }
 
+/**
+ * A PNG may say by a chunk of its own, `cICP`, that its colours are others than sRGB's: those of a wider space, or of HDR.
+ *
+ * @throws {Error} It does, and no profile beside says how they are to be seen.
+ */
+function requireSrgb(bytes: Buffer): void {
+  const chunks = new Map<string, Buffer>();
+  for (let at = 8; at + 12 <= bytes.length; ) {
+    const length = bytes.readUInt32BE(at);
+    const type = bytes.toString('latin1', at + 4, at + 8);
+    if (type === 'IDAT') break;
+    chunks.set(type, bytes.subarray(at + 8, at + 8 + length));
+    at += 12 + length;
+  }
+  const codes = chunks.get('cICP');
+  if (codes === undefined || chunks.has('iCCP')) return;
+  // BT.709's primaries with the curve of sRGB.
+  const [primaries, transfer] = codes;
+  if (primaries === 1 && transfer === 13) return;
+  throw new Error(`PNG of cICP colours ${primaries}, ${transfer}: not supported; expected 1, 13 (sRGB)`);
+}
+
 /** The picture with its numbers scaled to 16 bits, its profile beside; upright. */
-async function asPng(bytes: Buffer, metadata: Metadata, { whiteIsZero }: TiffNumbers): Promise<Buffer> {
+async function asPng(bytes: Buffer, metadata: Metadata, { kind, bits, whiteIsZero }: TiffNumbers): Promise<Buffer> {
   const { channels, depth, space, icc } = metadata;
-  const { name, offset, scale } = SCALED[depth as ScaledDepth];
+  const { offset, scale } = SCALED[depth as ScaledDepth];
   // libvips turns the unsigned ones over itself.
   const turned = whiteIsZero && depth !== 'uint';
   const colours = COLOUR_CHANNELS[space];
@@ -99,8 +136,8 @@ async function asPng(bytes: Buffer, metadata: Metadata, { whiteIsZero }: TiffNum
     for (let i = 0; i < numbers.length; i++) {
       const v = numbers[i];
       if (depth === 'float' && !(v >= 0 && v <= 1)) {
-        const size = metadata.bitsPerSample ?? 32;
-        throw new Error(`TIFF of ${name}${size} numbers: expected 0 to 1, got ${Number.parseFloat(v.toPrecision(4))}`);
+        const got = Number.parseFloat(v.toPrecision(4));
+        throw new Error(`TIFF of ${kind}${bits} numbers: expected 0 to 1, got ${got}`);
       }
       const scaled = Math.round((v + offset) * scale);
       values[i * channels + c] = turned && c < colours ? 65535 - scaled : scaled;

@@ -3,18 +3,44 @@
 /** Of the first picture in the file. */
 export interface TiffNumbers {
   kind: 'uint' | 'int' | 'float' | 'other';
+  bits: number;
+  /** What they are the numbers of: 'grey', 'RGB', … */
+  colours: string;
+  /** Numbers a pixel. */
+  samples: number;
   /** Whether the smallest number is white. */
   whiteIsZero: boolean;
   /** Whether colours are stored multiplied by their opacity. */
   premultiplied: boolean;
 }
 
+const BITS_PER_SAMPLE = 258;
 const PHOTOMETRIC = 262;
+const SAMPLES_PER_PIXEL = 277;
 const EXTRA_SAMPLES = 338;
 const SAMPLE_FORMAT = 339;
 const KINDS: Record<number, TiffNumbers['kind']> = { 1: 'uint', 2: 'int', 3: 'float' };
+const COLOURS: Record<number, string> = {
+  0: 'grey',
+  1: 'grey',
+  2: 'RGB',
+  3: 'palette',
+  5: 'CMYK',
+  6: 'YCbCr',
+  8: 'CIELab',
+  9: 'ICCLab',
+};
 
-/** Reads the tags of a TIFF or BigTIFF that libtiff has opened; one that is not there has the standard's default. */
+/** Whether a file begins as a TIFF or BigTIFF does. */
+export function isTiff(bytes: Buffer): boolean {
+  return /^(II[*+]\0|MM\0[*+])/.test(bytes.toString('latin1', 0, 4));
+}
+
+/**
+ * Reads the tags of a TIFF or BigTIFF; one that is not there has the standard's default.
+ *
+ * @throws {RangeError} The file ends before.
+ */
 export function tiffNumbers(bytes: Buffer): TiffNumbers {
   const bigEndian = bytes.toString('latin1', 0, 2) === 'MM';
   const u16 = (at: number) => (bigEndian ? bytes.readUInt16BE(at) : bytes.readUInt16LE(at));
@@ -37,9 +63,13 @@ export function tiffNumbers(bytes: Buffer): TiffNumbers {
     }
     return undefined;
   };
+  const photometric = numberOf(PHOTOMETRIC) ?? -1;
   return {
+    bits: numberOf(BITS_PER_SAMPLE) ?? 1,
+    colours: COLOURS[photometric] ?? 'colours of another kind',
+    samples: numberOf(SAMPLES_PER_PIXEL) ?? 1,
     kind: KINDS[numberOf(SAMPLE_FORMAT) ?? 1] ?? 'other',
-    whiteIsZero: numberOf(PHOTOMETRIC) === 0,
+    whiteIsZero: photometric === 0,
     premultiplied: numberOf(EXTRA_SAMPLES) === 1,
   };
 }

@@ -69,7 +69,8 @@ test.each(cells)('%s', async (_, cell, becomes) => {
   if (becomes === 'refused') {
     const { code, message } = await rejection(reading);
     expect(code).toBe('ERR_DATASET');
-    expect(message).toMatch(new RegExp(`\\n {2}cell\\.${cell.file}: .`, 'i'));
+    const form = cell.file === 'TIFF' ? `${cell.numbers} numbers, ${cell.colours.replace('inverted ', '')}, ` : 'cICP';
+    expect(message).toContain(`\n  cell.${cell.file.toLowerCase()}: ${cell.file} of ${form}`);
     return;
   }
   const expected = pixels.flatMap(([r, g, b, a]) => (a === 0 ? [0, 0, 0, 0] : [r, g, b, a].map((v) => 255 * v)));
@@ -137,7 +138,8 @@ function exact({ file, numbers, colours, profile, transparency }: Cell): Picture
   const pixels = seen.map(([r, g, b, a]) => [...(profile === 'ICC' ? [r, g, b].map(encoded) : [r, g, b]), a]);
   const tolerance = profile === 'ICC' ? 3 : transparency === 'premultiplied' ? 2 : 1;
 
-  const icc = profile === 'none' ? undefined : linearProfile(isGrey === (profile === 'ICC') ? 'grey' : 'rgb');
+  const hasProfile = profile === 'ICC' || profile === 'unfit ICC';
+  const icc = hasProfile ? linearProfile(isGrey === (profile === 'ICC') ? 'grey' : 'rgb') : undefined;
   const palette = byPalette ? seen.map(([r, g, b]) => [r, g, b].map((v) => Math.round(255 * v))) : undefined;
   const options = { width: seen.length, values, bits, icc };
   if (file === 'PNG') {
@@ -149,6 +151,7 @@ function exact({ file, numbers, colours, profile, transparency }: Cell): Picture
       colours: hasAlpha ? (`${type}-alpha` as PngOptions['colours']) : type,
       palette,
       transparent: transparency === 'key' ? key : undefined,
+      cicp: { 'cICP of sRGB': [1, 13, 0, 1], 'cICP of others': [9, 16, 0, 1] }[profile],
     });
     return { bytes, pixels, tolerance };
   }

@@ -10,6 +10,8 @@ export interface PngOptions {
   colours: 'grey' | 'rgb' | 'palette' | 'grey-alpha' | 'rgb-alpha';
   /** An ICC profile. */
   icc?: Uint8Array;
+  /** Primaries, transfer function, matrix and range, by their code points. */
+  cicp?: readonly number[];
   /** Red, green and blue of each index, 0 to 255. */
   palette?: readonly (readonly number[])[];
   /** The colour that is transparent; of a palette, the opacity of each index. */
@@ -24,7 +26,7 @@ const COLOURS = {
   'rgb-alpha': [6, 4],
 } as const;
 
-export function rawPng({ width, values, bits, colours, icc, palette, transparent }: PngOptions): Buffer {
+export function rawPng({ width, values, bits, colours, icc, cicp, palette, transparent }: PngOptions): Buffer {
   const [type, samples] = COLOURS[colours];
   const rows = packed(values, width * samples, bits, 'uint', true);
   const height = values.length / samples / width;
@@ -40,6 +42,7 @@ export function rawPng({ width, values, bits, colours, icc, palette, transparent
   return Buffer.concat([
     Buffer.from('\x89PNG\r\n\x1a\n', 'latin1'),
     chunk('IHDR', head),
+    ...(cicp ? [chunk('cICP', Buffer.from(cicp))] : []),
     ...(icc ? [chunk('iCCP', Buffer.concat([Buffer.from('test\0\0', 'latin1'), deflateSync(icc)]))] : []),
     ...(palette ? [chunk('PLTE', Buffer.from(palette.flat()))] : []),
     ...(key ? [chunk('tRNS', key)] : []),
