@@ -148,8 +148,9 @@ const FILES_A_TURN = 1024;
  * whatever case), are passed over; links are followed. Images are in the order of their paths within the folder, by code
  * units.
  *
- * @throws {DdpmError} `ERR_DATASET`: the folder is missing or has no images, or files cannot be read (empty, damaged or
- *   cut-short ones included, and those of a form that is not read). `ERR_CONFIG`: an option is wrong. `ERR_IO`: the cache cannot be read or written.
+ * @throws {DdpmError} `ERR_DATASET`: the folder is missing or has no images, or files or folders cannot be read (empty,
+ *   damaged or cut-short files included, and those of a form that is not read). `ERR_CONFIG`: an option is wrong, or the filter
+ *   gives something else than true or false. `ERR_IO`: the cache cannot be read or written, or too many files are open.
  */
 export async function imageFolder(folder: string, options: ImageFolderOptions): Promise<Dataset> {
   const root = requirePath(folder, 'folder');
