@@ -69,6 +69,10 @@ export interface TrainResult {
   seconds: number;
   /** The folder of the checkpoint that was saved last by this call; undefined where there is none. */
   checkpoint?: string;
+  /** Checkpoints that this call was to save and could not: 0 where all is well, or none was asked for. */
+  failedCheckpoints: number;
+  /** Why the last of them could not be saved; undefined where all were. */
+  checkpointError?: Error;
 }
 
 /** What one optimizer step reports. */
@@ -241,16 +245,16 @@ export class Ddpm {
     training.catch(() => {}); // whoever needs it hears of it
     const before = this.#training;
     if (this.#resumed) await this.#checkResumed(await training, datasetChange);
-    return runNative<TrainResult>(
+    const result = await runNative(
       this.train,
-      (guard) => {
+      (watch) => {
         const checkpoints =
           checkpoint &&
           new PeriodicCheckpoints(
-            { ...checkpoint, onSave: guard(checkpoint.onSave), onError: guard(checkpoint.onError) },
+            { ...checkpoint, onSave: watch(checkpoint.onSave), onError: watch(checkpoint.onError) },
             { config: this.config, parameters: this.#parameters, model: this.#native, training, signal },
           );
-        const report = guard(onProgress);
+        const report = watch(onProgress);
         const operation = this.#native.train({
           ...resolved,
           dataset: pixels,
@@ -270,6 +274,7 @@ export class Ddpm {
       if (error instanceof DdpmError && error.code === 'ERR_BUSY') this.#training = before;
       throw namingFile(error, dataset);
     });
+    return { failedCheckpoints: 0, ...result };
   }
 
   /**
@@ -300,7 +305,7 @@ export class Ddpm {
     requireFixedVariance(this.config, 'sampling');
     const { data } = await runNative(
       this.sample,
-      (guard) => this.#native.sample({ ...resolved, onProgress: guard(onProgress) }),
+      (watch) => this.#native.sample({ ...resolved, onProgress: watch(onProgress) }),
       signal,
     );
     return new Images({ data, count: n, ...this.config.image, seed: resolved.seed });

@@ -1,24 +1,23 @@
 /** Native work as a promise: the caller's stack, the AbortSignal, callbacks that throw, and errors with their code. */
-import { AsyncResource } from 'node:async_hooks';
-import { types } from 'node:util';
 import type { NativeOperation } from './binding';
 import { AbortError, DdpmError, type DdpmErrorCode } from './errors';
+import { guard } from './guard';
 
 type Callback<T> = ((value: T) => unknown) | undefined;
 
 /** Wraps a user's callback, so that what it throws ends the work and becomes the promise's rejection. */
-type Guard = <T>(callback: Callback<T>) => ((value: T) => void) | undefined;
+type Watch = <T>(callback: Callback<T>) => ((value: T) => void) | undefined;
 
 /**
  * Starts native work and waits for it, and for what the user's callbacks have begun: one that returns a promise fails
  * as one that throws.
  *
  * @param caller The public method: an error's stack begins with the line that called it.
- * @param start Starts the work; gets a guard to put around the user's callbacks.
+ * @param start Starts the work; gets what to put around the user's callbacks.
  */
 export async function runNative<T>(
   caller: (...args: never[]) => unknown,
-  start: (guard: Guard) => NativeOperation<T>,
+  start: (watch: Watch) => NativeOperation<T>,
   signal?: AbortSignal,
 ): Promise<T> {
   const origin: { stack?: string } = {};
@@ -31,25 +30,20 @@ export async function runNative<T>(
     operation.abort();
   };
   const unfinished = new Set<Promise<void>>();
-  const guard: Guard = (callback) => {
+  const watch: Watch = (callback) => {
     if (!callback) return undefined;
-    // Native calls come from nowhere: the user's AsyncLocalStorage is that of the caller.
-    const bound = AsyncResource.bind(callback);
+    const call = guard(callback);
     return (value) => {
       if (thrown || signal?.aborted) return;
-      try {
-        const returned: unknown = bound(value);
-        if (!types.isPromise(returned)) return;
-        const finished = returned.then(() => {}, fail).finally(() => unfinished.delete(finished));
-        unfinished.add(finished);
-      } catch (error) {
-        fail(error);
-      }
+      const finished = call(value)
+        .then(() => {}, fail)
+        .finally(() => unfinished.delete(finished));
+      unfinished.add(finished);
     };
   };
   let operation: NativeOperation<T>;
   try {
-    operation = start(guard);
+    operation = start(watch);
   } catch (error) {
     throw at(origin, errorOf(error));
   }

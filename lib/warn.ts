@@ -3,12 +3,16 @@
 /**
  * - `DDPM_CHECKPOINT_DAMAGED`: a checkpoint could not be used, and an older one was taken.
  * - `DDPM_CHECKPOINT_FAILED`: a checkpoint could not be saved; training goes on.
+ * - `DDPM_FOLDER_UNREADABLE`: a folder of images cannot be read, and a filter has left it out.
+ * - `DDPM_METRIC_FAILED`: a checkpoint was saved without its metric, which threw or gave no number.
  * - `DDPM_NO_CUDA_DEVICE`: this build is one for CUDA and finds no device that it can use; `device: 'auto'` is the CPU.
  * - `DDPM_RESUME_CHANGED`: a training goes on with other settings than it had.
  */
 export type WarningCode =
   | 'DDPM_CHECKPOINT_DAMAGED'
   | 'DDPM_CHECKPOINT_FAILED'
+  | 'DDPM_FOLDER_UNREADABLE'
+  | 'DDPM_METRIC_FAILED'
   | 'DDPM_NO_CUDA_DEVICE'
   | 'DDPM_RESUME_CHANGED';
 

@@ -58,6 +58,7 @@ try {
   /** @type {Check[]} */
   const checks = [];
   for (const network of networks) await plan(network, jobs, checks);
+  requireAll(checks);
   console.log(`${runPython(jobs)}, Node ${process.version}\n`);
   const failed = await judge(checks);
   console.log(failed === 0 ? `\nall ${checks.length} within their bounds` : `\n${failed} of ${checks.length} are not`);
@@ -160,6 +161,23 @@ async function plan(network, jobs, checks) {
       PICTURE_BOUND,
     );
   }
+}
+
+/**
+ * Each kind of check at least once: one whose networks are not there any more would be missed by nobody.
+ *
+ * @param {Check[]} checks
+ */
+function requireAll(checks) {
+  const kinds = [
+    'saved here, run there, against the record',
+    'trained here, the raw weights, run there',
+    ...Object.keys(forms).map((form) => `saved there as ${form}, run here`),
+    'pictures of DDIMPipeline',
+    'pictures of DDPMPipeline',
+  ];
+  const missing = kinds.filter((kind) => !checks.some(({ what }) => what.includes(`: ${kind}`)));
+  if (missing.length > 0) throw new Error(`nothing to check of: ${missing.join('; ')}`);
 }
 
 /**

@@ -5,7 +5,7 @@
 //   npm run test:sanitize                                           the tests
 //   npm run test:sanitize -- node scripts/stress.mjs --repeats 10   any other command
 import { spawn } from 'node:child_process';
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, realpathSync, rmSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { isAbsolute, join } from 'node:path';
@@ -37,7 +37,9 @@ await run(async () => {
   const reports = mkdtempSync(join(tmpdir(), 'ddpm-sanitizers-'));
   try {
     const command = process.argv.length > 2 ? process.argv.slice(2) : jest;
-    const ended = await finished(command, { ...process.env, ...sanitized(addon, preloaded, reports) });
+    const env = { ...process.env, ...sanitized(addon, preloaded, reports) };
+    await requireLoaded([addon, ...preloaded], env);
+    const ended = await finished(command, env);
     const files = readdirSync(reports);
     for (const file of files) console.error(`\n${readFileSync(join(reports, file), 'utf8')}`);
     if (files.length > 0) throw new SetupError(`sanitizers: ${files.length} processes gave a report`);
@@ -98,6 +100,26 @@ function sanitized(addon, preloaded, reports) {
     ASAN_OPTIONS: text(addressOptions).join(':'),
     UBSAN_OPTIONS: text(options).join(':'),
   };
+}
+
+/**
+ * Sees that a process of this environment has the sanitizers and the addon that was built with them: no report of another
+ * addon would mean nothing.
+ *
+ * @param {string[]} libraries
+ * @param {NodeJS.ProcessEnv} env
+ */
+async function requireLoaded(libraries, env) {
+  const code = `require('.').fromPixels(new Uint8Array(1), { count: 1, height: 1, width: 1, channels: 1 }).then(() =>
+    console.log(JSON.stringify(process.report.getReport().sharedObjects)))`;
+  const { stdout, why } = await execute(process.execPath, ['-e', code], { cwd: packageRoot, env });
+  if (why) throw new SetupError(`sanitizers: the addon does not load: ${why}`);
+  /** @type {string[]} */
+  const shared = JSON.parse(stdout);
+  // Not all that is loaded is a file.
+  const loaded = shared.filter((path) => existsSync(path)).map((path) => realpathSync(path));
+  const missing = libraries.filter((path) => !loaded.includes(realpathSync(path)));
+  if (missing.length > 0) throw new SetupError(`sanitizers: not loaded: ${missing.join(', ')}`);
 }
 
 /**

@@ -30,6 +30,8 @@ const { values: flags } = parseArgs({
   },
 });
 
+const [repeats, limit] = [positive('repeats'), positive('limit')];
+
 /** @type {Scenario[]} */
 const all = JSON.parse(readFileSync(`${lifecycle}scenarios.json`, 'utf8'));
 const scenarios = all.filter(({ name }) => new RegExp(flags.only).test(name));
@@ -40,14 +42,14 @@ for (const scenario of scenarios) {
   /** @type {string[]} */
   const wrong = [];
   let longest = 0;
-  for (let i = 0; i < Number(flags.repeats); i++) {
+  for (let i = 0; i < repeats; i++) {
     const start = performance.now();
     const complaint = await run(scenario);
     longest = Math.max(longest, performance.now() - start);
     if (complaint) wrong.push(complaint);
   }
   const verdict = wrong.length === 0 ? 'ok' : `${wrong.length} wrong`;
-  console.log(`${verdict.padEnd(8)} of ${flags.repeats}  longest ${(longest / 1000).toFixed(1)} s  ${scenario.name}`);
+  console.log(`${verdict.padEnd(8)} of ${repeats}  longest ${(longest / 1000).toFixed(1)} s  ${scenario.name}`);
   for (const complaint of new Set(wrong)) console.log(complaint.replace(/^/gm, '    '));
   failures += wrong.length;
 }
@@ -72,12 +74,12 @@ function run({ program: [name, ...args], ...expected }) {
   const timer = setTimeout(() => {
     late = true;
     child.kill('SIGKILL');
-  }, 1000 * Number(flags.limit));
+  }, 1000 * limit);
   return new Promise((resolve, reject) => {
     child.on('error', reject);
     child.on('close', (code, signal) => {
       clearTimeout(timer);
-      const end = late ? `did not end within ${flags.limit} s` : `ended with ${signal ?? `code ${code}`}`;
+      const end = late ? `did not end within ${limit} s` : `ended with ${signal ?? `code ${code}`}`;
       const right =
         !late &&
         code === (expected.code ?? null) &&
@@ -87,4 +89,15 @@ function run({ program: [name, ...args], ...expected }) {
       resolve(right ? undefined : `${end}\n${output.stdout}${output.stderr}`.trimEnd());
     });
   });
+}
+
+/**
+ * A flag that is a number: none at all would be a run of nothing, and well.
+ *
+ * @param {'repeats' | 'limit'} name
+ */
+function positive(name) {
+  const value = Number(flags[name]);
+  if (Number.isInteger(value) && value > 0) return value;
+  throw new Error(`--${name}: expected a positive whole number, got ${flags[name]}`);
 }

@@ -312,11 +312,21 @@ export interface CheckpointOptions {
    * @defaultValue 3
    */
   keep?: number;
-  /** Judges a checkpoint, lower being better: the best one is kept beside the newest. Training goes on meanwhile. */
+  /**
+   * Judges a checkpoint, lower being better: the best one is kept beside the newest. A promise is waited for, and training
+   * goes on meanwhile. Where it throws, rejects or gives no number, the checkpoint is saved without, and a warning is
+   * emitted.
+   */
   metric?: (at: CheckpointDue) => number | Promise<number>;
-  /** Called with each checkpoint that was saved. */
+  /**
+   * Called with each checkpoint that was saved. What it throws ends the training; a promise of it is waited for at the end,
+   * and its rejection counts as a throw.
+   */
   onSave?: (saved: SavedCheckpoint) => void;
-  /** Called when one could not be saved; training goes on. Left out, a warning is emitted. */
+  /**
+   * Called when one could not be saved; training goes on. Left out, a warning is emitted. What it throws ends the training;
+   * a promise of it is waited for at the end, and its rejection counts as a throw.
+   */
   onError?: (error: Error) => void;
 }
 
@@ -391,7 +401,10 @@ export interface TrainOptions {
    * @defaultValue 'refuse'
    */
   datasetChange?: 'refuse' | 'accept';
-  /** Called with the state of training. */
+  /**
+   * Called with the state of training. What it throws ends the training and is the call's rejection; a promise of it is
+   * waited for at the end, and its rejection counts as a throw.
+   */
   onProgress?: (progress: TrainProgress) => void;
   /** Stops training within one step, with an AbortError. */
   signal?: AbortSignal;
@@ -483,7 +496,10 @@ export interface SampleOptions {
    * @defaultValue 'uint8'
    */
   output?: 'uint8' | 'float32';
-  /** Called as the steps go by. */
+  /**
+   * Called as the steps go by. What it throws ends the sampling and is the call's rejection; a promise of it is waited for
+   * at the end, and its rejection counts as a throw.
+   */
   onProgress?: (progress: SampleProgress) => void;
   /** Stops sampling within one step, with an AbortError. */
   signal?: AbortSignal;
@@ -542,7 +558,10 @@ export interface HubOptions extends LoadOptions {
   token?: string;
   /** Address of the hub, or of a mirror; left out, the environment's `HF_ENDPOINT`, else Hugging Face's own. */
   hubUrl?: string;
-  /** Called as files come in, at most ten times a second and at the end of each; not called where all are in the cache. */
+  /**
+   * Called as files come in, at most ten times a second and at the end of each; not called where all are in the cache. A
+   * promise of it is waited for before the download goes on; what it throws, or rejects with, is the call's rejection.
+   */
   onProgress?: (progress: HubProgress) => void;
 }
 

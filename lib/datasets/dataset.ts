@@ -2,9 +2,9 @@ import type { NativePixelStore } from '../binding';
 import { invalidOption } from '../config/messages';
 import { callNative } from '../operation';
 
-/** An image file that could not be read. */
+/** An image file, or a folder, that could not be read. */
 export interface SkippedFile {
-  /** Its path within the folder, with '/' between the parts. */
+  /** Its path within the folder, with '/' between the parts, and behind that of a folder. */
   readonly file: string;
   /** Why it could not be read. */
   readonly reason: string;
@@ -61,7 +61,7 @@ export class Dataset {
   readonly classNames: readonly string[] | undefined;
   /** The file of each image, within its folder; undefined where an image is not a file. */
   readonly sources: readonly string[] | undefined;
-  /** Files that were left out because they could not be read. */
+  /** Files and folders that were left out because they could not be read. */
   readonly skipped: readonly SkippedFile[];
 
   /** Use `imageFolder`, `fromPixels`, `cifar10` or `mnist`. */

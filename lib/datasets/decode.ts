@@ -2,7 +2,9 @@
 import { readFile, stat } from 'node:fs/promises';
 import sharp, { type Metadata, type SharpOptions } from 'sharp';
 import { pacer } from '../concurrency';
+import { whenFree } from '../files/whenFree';
 import { colourLevels, luminance } from './colour';
+import { readableFile } from './forms';
 import { fillWith } from './layout';
 import type { Shape } from './store';
 
@@ -31,31 +33,34 @@ const SVG_MEASURE = 2048;
 const SVG_DEFAULT_DENSITY = 72;
 
 /**
- * Levels, [H, W, C], of a picture file: its first frame, upright, in sRGB.
+ * The whole of a picture file, so that what is measured, hashed and decoded are the same bytes.
  *
- * @throws {Error} The file is missing, empty, damaged, cut short, or in a format that sharp does not read.
+ * @throws {Error} The file system's error; or it is no file.
  */
-export async function decodeImage(file: string, target: Target): Promise<Uint8Array> {
-  const { data, height, width, channels } = await decode(await readPicture(file), target);
-  const exact = height === target.height && width === target.width && channels === target.channels;
+export async function readPicture(file: string, signal?: AbortSignal): Promise<Buffer> {
+  const found = await stat(file);
+  if (!found.isFile()) throw new Error('not a regular file');
+  return whenFree(() => readFile(file), signal);
+}
+
+/**
+ * Levels, [H, W, C], of a picture: its first frame, upright, in sRGB.
+ *
+ * @throws {Error} It is empty, damaged, cut short, in a format that sharp does not read, or of a form that is refused.
+ */
+export async function decodePicture(bytes: Buffer, target: Target): Promise<Uint8Array> {
+  if (bytes.length === 0) throw new Error('the file is empty');
+  const { data, height, width, channels } = await decode(bytes, target);
+  const exact = height === target.height && width === target.width && channels === 3 && target.channels === 3;
   if (exact && data instanceof Uint8Array) return data;
   return place({ data, height, width, channels }, target);
 }
 
-/** The whole file, so that what is measured and what is decoded are the same bytes. */
-async function readPicture(file: string): Promise<Buffer> {
-  const found = await stat(file);
-  if (!found.isFile()) throw new Error('not a regular file');
-  const bytes = await readFile(file);
-  if (bytes.length === 0) throw new Error('the file is empty');
-  return bytes;
-}
-
-async function decode(bytes: Buffer, target: Target): Promise<Picture> {
-  const metadata = await sharp(bytes, { limitInputPixels: false }).metadata();
+async function decode(file: Buffer, target: Target): Promise<Picture> {
+  const { bytes, metadata } = await readableFile(file);
   const image = sharp(bytes, { failOn: 'error', autoOrient: true, ...drawing(metadata) });
-  if (isProfiled16Bit(metadata)) image.pipelineColourspace('srgb');
-  const deep = is16Bit(metadata) && !isProfiled16Bit(metadata);
+  const deep = is16Bit(metadata) && !metadata.hasProfile;
+  if (is16Bit(metadata) && metadata.hasProfile) image.pipelineColourspace(in8Bits(metadata));
   const { data, info } = await image
     .resize(target.width, target.height, {
       fit: target.fit === 'contain' ? 'inside' : target.fit,
@@ -83,14 +88,17 @@ function is16Bit({ depth, space }: Metadata): boolean {
   return depth === 'ushort' && (space === 'rgb16' || space === 'grey16');
 }
 
-/** Such a picture has to become 8-bit first: sharp takes 16-bit RGB through its profile to Display P3, not to sRGB. */
-function isProfiled16Bit({ space, hasProfile }: Metadata): boolean {
-  return space === 'rgb16' && hasProfile;
+/**
+ * What a picture of 16 bits with a profile has to become first: sharp takes RGB of 16 bits through its profile to
+ * Display P3, not to sRGB, and grey not at all.
+ */
+function in8Bits({ space }: Metadata): 'b-w' | 'srgb' {
+  return space === 'grey16' ? 'b-w' : 'srgb';
 }
 
 /**
  * The picture in the middle of the image, its values scaled to levels (16 bits: v / 257, rounded); laid over the
- * background where the image has no transparency, and only then made grey where it is to be.
+ * background where the image has no transparency of its own, and only then made grey where it is to be.
  */
 async function place({ data, height, width, channels }: Picture, target: Target): Promise<Uint8Array> {
   const largest = data instanceof Uint16Array ? 65535 : 255;
@@ -110,11 +118,14 @@ async function place({ data, height, width, channels }: Picture, target: Target)
     for (let x = 0; x < width; x++) {
       const from = (y * width + x) * channels;
       const to = ((y + top) * target.width + x + left) * target.channels;
+      const alpha = hasAlpha ? Math.round(level(from + 3)) : 255;
+      // What cannot be seen has no colour: scaling leaves none there either.
+      if (keepsAlpha && alpha === 0) continue;
       const cover = hasAlpha && !keepsAlpha ? level(from + 3) / 255 : 1;
       for (let c = 0; c < 3; c++) rgb[c] = level(from + c) * cover + background[c] * (1 - cover);
       if (target.channels === 1) levels[to] = Math.round(luminance(rgb[0], rgb[1], rgb[2]));
       else for (let c = 0; c < 3; c++) levels[to + c] = Math.round(rgb[c]);
-      if (keepsAlpha) levels[to + 3] = hasAlpha ? Math.round(level(from + 3)) : 255;
+      if (keepsAlpha) levels[to + 3] = alpha;
     }
     await pause();
   }

@@ -1,6 +1,7 @@
 /** Files and folders of pictures, and the words for what is wrong with them. */
 import { mkdir, readFile, stat } from 'node:fs/promises';
-import { DdpmError } from '../errors';
+import { AbortError, DdpmError } from '../errors';
+import { whenFree } from '../files/whenFree';
 
 /** The first line of an error's message; of the file system's, only the reason. */
 export function reasonOf(error: unknown): string {
@@ -9,8 +10,18 @@ export function reasonOf(error: unknown): string {
   return message.replace(`${code}: `, '').replace(new RegExp(`, ${syscall}\\b.*$`, 's'), '');
 }
 
-/** `ERR_DATASET` for a file or folder that could not be read. */
-export function unreadable(path: string, error: unknown): DdpmError {
+/** What libvips and the decoders below it say where memory is short. */
+const NO_MEMORY = /out of memory|insufficient memory|memory allocation|(cannot|unable to) allocate/i;
+
+/** Whether an error tells of the machine as it is now, and not of what is in a file: it may be gone the next time. */
+export function mayPass(error: unknown): boolean {
+  const { code, syscall, message } = error as NodeJS.ErrnoException;
+  return (code !== undefined && syscall !== undefined) || NO_MEMORY.test(message);
+}
+
+/** `ERR_DATASET` for a file or folder that could not be read; what is an error of this package already stays. */
+export function unreadable(path: string, error: unknown): unknown {
+  if (error instanceof DdpmError || error instanceof AbortError) return error;
   return new DdpmError('ERR_DATASET', `Cannot read '${path}': ${reasonOf(error)}`, { cause: error });
 }
 
@@ -24,7 +35,7 @@ export async function isFolder(path: string): Promise<boolean> {
 
 /** @throws {DdpmError} `ERR_DATASET`: the file cannot be read. */
 export async function readWhole(path: string): Promise<Buffer> {
-  return readFile(path).catch((error) => {
+  return whenFree(() => readFile(path)).catch((error) => {
     throw unreadable(path, error);
   });
 }

@@ -31,6 +31,8 @@ export function fingerprintOf(dataset: Dataset): Promise<Fingerprint> {
   if (!fingerprint) {
     fingerprint = compute(dataset);
     known.set(dataset, fingerprint);
+    // A failure says nothing of the data set: the next one who asks may have more luck.
+    fingerprint.catch(() => known.delete(dataset));
   }
   return fingerprint;
 }

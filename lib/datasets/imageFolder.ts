@@ -15,15 +15,16 @@ import {
   parseOptions,
   withDefaults,
 } from '../config/schema';
-import { DdpmError, throwIfAborted } from '../errors';
+import { AbortError, DdpmError, throwIfAborted } from '../errors';
+import { type Answer, guard } from '../guard';
 import { colour } from './colour';
 import { Dataset, type SkippedFile } from './dataset';
-import { decodeImage, type Fit, type Target } from './decode';
-import { isFolder, reasonOf } from './files';
+import { decodePicture, type Fit, readPicture, type Target } from './decode';
+import { isFolder, mayPass, reasonOf } from './files';
 import { imageSuffixes, listImages } from './listing';
 import { path, requirePath, resolveSides, side } from './options';
-import { cacheKey, openCache, writeCache } from './pixelCache';
-import { append, createStore, type Decoded } from './store';
+import { type Findings, hashOf, openCache, originOf, writeCache } from './pixelCache';
+import { append, createStore, type Decoded, type UnreadFile } from './store';
 
 /** Options of {@link imageFolder}: either `size`, or both `height` and `width`, must be there. */
 export interface ImageFolderOptions {
@@ -48,8 +49,12 @@ export interface ImageFolderOptions {
    * @defaultValue true
    */
   recursive?: boolean;
-  /** Whether to take a file, by its path within the folder, with '/' between the parts. Left out, all are taken. */
-  filter?: (file: string) => boolean;
+  /**
+   * Whether to take a file, by its path within the folder, with '/' between the parts: true or false, or a promise of
+   * either, which is waited for. Anything else is refused. A folder that cannot be read is asked for too, with '/' at the
+   * end; one that is not taken is left out with a warning. Left out, all are taken.
+   */
+  filter?: (file: string) => boolean | Promise<boolean>;
   /**
    * How a picture of other proportions is fitted: 'cover' scales it until its shorter side fits and cuts off the ends of
    * the longer, alike on both sides; 'contain' shows all of it between bars; 'fill' stretches it. Lanczos3 where it gets
@@ -64,19 +69,24 @@ export interface ImageFolderOptions {
    */
   background?: string;
   /**
-   * What to do about files that cannot be read: fail, naming all of them, or go on without and list them in `skipped`.
+   * What to do about files and folders that cannot be read: fail, naming all of them, or go on without and list them in
+   * `skipped`.
    * @defaultValue 'error'
    */
   onUnreadable?: 'error' | 'skip';
   /**
    * A file that keeps the decoded pixels, and that the data set is then mapped from, so that it may be larger than
-   * memory. The next call with the same files (names, sizes, times of change) and options decodes nothing. Left out, the
-   * pixels are in memory.
+   * memory. The next call with the same files and options decodes nothing: the folder's own path and each file's name,
+   * number (inode), size and times must be as they were, and where these cannot tell, its contents. Left out, the pixels are in
+   * memory.
    */
   cacheFile?: string;
   /** Files that are decoded at once, 1 to 1024. Left out, as many as there are processor cores. */
   concurrency?: number;
-  /** Called as files are done with, in their order. */
+  /**
+   * Called as files are done with, in their order. A promise of it is waited for before the reading goes on; what it
+   * throws, or rejects with, is the call's rejection.
+   */
   onProgress?: (progress: ImageFolderProgress) => void;
   /** Stops the reading within a few files, with an AbortError. */
   signal?: AbortSignal;
@@ -108,7 +118,7 @@ const schema = options({
   channels: allow('1, 3 or 4', z.union([z.literal(1), z.literal(3), z.literal(4)])),
   classes: flag(),
   recursive: flag(),
-  filter: callback<(file: string) => boolean>(),
+  filter: callback<NonNullable<ImageFolderOptions['filter']>>(),
   fit: choice(['cover', 'contain', 'fill']),
   background: colour(),
   onUnreadable: choice(['error', 'skip']),
@@ -117,6 +127,12 @@ const schema = options({
   onProgress: callback<(progress: ImageFolderProgress) => void>(),
   signal: abortSignal(),
 } satisfies Fields<ImageFolderOptions>);
+
+const TAKEN_OR_NOT: Answer<boolean> = {
+  name: 'filter',
+  expected: 'true or false',
+  accepts: (value) => typeof value === 'boolean',
+};
 
 /** How many files an error names. */
 const NAMED_FILES = 20;
@@ -127,12 +143,14 @@ const FILES_A_TURN = 1024;
 /**
  * A data set from the pictures in a folder: everything that sharp decodes, vector pictures drawn at the size asked for.
  *
- * Of each file the first frame is taken, upright as its EXIF orientation tells, in sRGB, 16 bits scaled to levels as
- * v / 257. Hidden files and folders, and files without the suffix of a picture (in whatever case), are passed over; links
- * are followed. Images are in the order of their paths within the folder, by code units.
+ * Of each file the first frame is taken, upright as its EXIF orientation tells, in sRGB, whole numbers scaled to levels by
+ * their full range and floats from 0 to 1. Hidden files and folders, and files without the suffix of a picture (in
+ * whatever case), are passed over; links are followed. Images are in the order of their paths within the folder, by code
+ * units.
  *
- * @throws {DdpmError} `ERR_DATASET`: the folder is missing or has no images, or files cannot be read (empty, damaged or
- *   cut-short ones included). `ERR_CONFIG`: an option is wrong. `ERR_IO`: the cache cannot be read or written.
+ * @throws {DdpmError} `ERR_DATASET`: the folder is missing or has no images, or files or folders cannot be read (empty,
+ *   damaged or cut-short files included, and those of a form that is not read). `ERR_CONFIG`: an option is wrong, or the filter
+ *   gives something else than true or false. `ERR_IO`: the cache cannot be read or written, or too many files are open.
  */
 export async function imageFolder(folder: string, options: ImageFolderOptions): Promise<Dataset> {
   const root = requirePath(folder, 'folder');
@@ -142,45 +160,52 @@ export async function imageFolder(folder: string, options: ImageFolderOptions): 
   if (!(await isFolder(root))) throw new DdpmError('ERR_DATASET', `Cannot read '${root}': it is not a folder`);
 
   const depth = recursive ? Number.POSITIVE_INFINITY : Number(classes);
-  const files = await listImages(root, { depth, filter, signal });
-  if (files.length === 0) throw noImages(root);
+  const takes = filter && guard(filter, TAKEN_OR_NOT);
+  const report = onProgress && guard(onProgress);
+  const { files, unreadable } = await listImages(root, { depth, takes, signal });
+  if (onUnreadable === 'error') refuseFolders(root, unreadable);
+  if (files.length === 0) throw noImages(root, unreadable);
   const classNames = classes ? await classesOf(root, files) : undefined;
 
   const { pixels, skipped } = cacheFile === undefined ? await intoMemory() : await intoCache(cacheFile);
   const skippedFiles = new Set(skipped.map(({ file }) => file));
   const sources = skippedFiles.size === 0 ? files : files.filter((file) => !skippedFiles.has(file));
   const labels = classNames && (await labelsOf(sources, classNames));
-  return new Dataset(pixels, { labels, classNames, sources, skipped });
+  const told = skipped.map(({ file, reason }) => ({ file, reason }));
+  return new Dataset(pixels, { labels, classNames, sources, skipped: [...unreadable, ...told] });
 
   async function intoMemory(): Promise<Decoded> {
     const pixels = createStore(target);
-    const skipped = await decodeAll(async (levels) => append(pixels, levels));
+    const { skipped } = await decodeAll(async (levels) => append(pixels, levels));
     return { pixels, skipped };
   }
 
   async function intoCache(cacheFile: string): Promise<Decoded> {
-    const key = await cacheKey(root, files, target, signal);
-    const cache = await openCache(cacheFile, key);
-    if (cache === undefined) return writeCache(cacheFile, key, target, decodeAll);
+    const origin = await originOf(root, files, target, signal);
+    const cache = await openCache(cacheFile, root, origin, signal);
+    if (cache === undefined) return writeCache(cacheFile, origin, target, (add) => decodeAll(add, origin.unsettled));
     refuseUnreadable(root, files.length, cache.skipped, onUnreadable);
-    onProgress?.({ done: files.length, total: files.length });
+    await report?.({ done: files.length, total: files.length });
     return cache;
   }
 
-  /** Hands over the levels of each file that can be read, and tells which cannot. */
-  async function decodeAll(add: (levels: Uint8Array) => Promise<void>): Promise<SkippedFile[]> {
-    const skipped: SkippedFile[] = [];
+  /** Hands over the levels of each file that can be read, and tells which cannot, and the hashes that are asked for. */
+  async function decodeAll(
+    add: (levels: Uint8Array) => Promise<void>,
+    toHash: ReadonlySet<string> = new Set(),
+  ): Promise<Findings> {
+    const findings: Findings = { skipped: [], hashes: [] };
     let done = 0;
-    for await (const { file, levels, reason } of mapOrdered(files, concurrency, (name) =>
-      attempt(root, name, target),
-    )) {
+    const attempts = mapOrdered(files, concurrency, (file) => attempt(root, file, target, toHash.has(file), signal));
+    for await (const { file, sha256, levels, fault } of attempts) {
       throwIfAborted(signal);
-      if (levels === undefined) skipped.push({ file, reason });
-      else if (skipped.length === 0 || onUnreadable === 'skip') await add(levels);
-      onProgress?.({ done: ++done, total: files.length });
+      if (sha256 !== undefined) findings.hashes.push({ file, sha256 });
+      if (levels === undefined) findings.skipped.push({ file, ...fault });
+      else if (findings.skipped.length === 0 || onUnreadable === 'skip') await add(levels);
+      await report?.({ done: ++done, total: files.length });
     }
-    refuseUnreadable(root, files.length, skipped, onUnreadable);
-    return skipped;
+    refuseUnreadable(root, files.length, findings.skipped, onUnreadable);
+    return findings;
   }
 }
 
@@ -194,15 +219,28 @@ function resolveOptions(given: ImageFolderOptions) {
   return { ...others, target, concurrency: parsed.concurrency ?? availableParallelism() };
 }
 
-type Attempt =
-  | { file: string; levels: Uint8Array; reason?: undefined }
-  | { file: string; levels?: undefined; reason: string };
+type Attempt = { file: string; sha256: string | undefined } & (
+  | { levels: Uint8Array; fault?: undefined }
+  | { levels?: undefined; fault: Omit<UnreadFile, 'file'> }
+);
 
-async function attempt(root: string, file: string, target: Target): Promise<Attempt> {
+/** @throws {DdpmError} `ERR_IO`: too many files are open. {@link AbortError}. */
+async function attempt(
+  root: string,
+  file: string,
+  target: Target,
+  toHash: boolean,
+  signal: AbortSignal | undefined,
+): Promise<Attempt> {
+  let sha256: string | undefined;
   try {
-    return { file, levels: await decodeImage(join(root, file), target) };
+    const bytes = await readPicture(join(root, file), signal);
+    if (toHash) sha256 = await hashOf(bytes);
+    return { file, sha256, levels: await decodePicture(bytes, target) };
   } catch (error) {
-    return { file, reason: reasonOf(error) };
+    // No fault of this file, and the next would have it too.
+    if (error instanceof DdpmError || error instanceof AbortError) throw error;
+    return { file, sha256, fault: { reason: reasonOf(error), mayPass: mayPass(error) } };
   }
 }
 
@@ -238,9 +276,17 @@ function classOf(file: string): string {
   return file.slice(0, file.indexOf('/'));
 }
 
-function noImages(root: string): DdpmError {
-  const suffixes = imageSuffixes().join(', ');
-  return new DdpmError('ERR_DATASET', `No images in '${root}': expected files that end in ${suffixes}`);
+function noImages(root: string, unreadable: readonly SkippedFile[]): DdpmError {
+  const text = `No images in '${root}': expected files that end in ${imageSuffixes().join(', ')}`;
+  if (unreadable.length === 0) return new DdpmError('ERR_DATASET', text);
+  return new DdpmError('ERR_DATASET', [`${text}. Folders that cannot be read:`, ...reasonLines(unreadable)].join('\n'));
+}
+
+function refuseFolders(root: string, unreadable: readonly SkippedFile[]): void {
+  if (unreadable.length === 0) return;
+  const remedy = "onUnreadable: 'skip' goes on without them, and so does a filter that does not take them";
+  const what = `${unreadable.length} of the folders in '${root}' cannot be read (${remedy}):`;
+  throw new DdpmError('ERR_DATASET', [what, ...reasonLines(unreadable)].join('\n'));
 }
 
 function refuseUnreadable(
@@ -254,8 +300,11 @@ function refuseUnreadable(
   const count = none ? `None of the ${total} images` : `${skipped.length} of the ${total} images`;
   const verb = none ? 'can be read' : 'cannot be read';
   const remedy = none ? '' : " (onUnreadable: 'skip' goes on without them)";
-  const lines = namedLines(skipped.map(({ file, reason }) => `${file}: ${reason}`));
-  throw new DdpmError('ERR_DATASET', [`${count} in '${root}' ${verb}${remedy}:`, ...lines].join('\n'));
+  throw new DdpmError('ERR_DATASET', [`${count} in '${root}' ${verb}${remedy}:`, ...reasonLines(skipped)].join('\n'));
+}
+
+function reasonLines(skipped: readonly SkippedFile[]): string[] {
+  return namedLines(skipped.map(({ file, reason }) => `${file}: ${reason}`));
 }
 
 function namedLines(items: readonly string[]): string[] {

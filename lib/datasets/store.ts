@@ -10,10 +10,16 @@ export interface Shape {
   channels: number;
 }
 
+/** A file that could not be read this time. */
+export interface UnreadFile extends SkippedFile {
+  /** Whether the fault is not one of its content, and may be gone the next time. */
+  mayPass: boolean;
+}
+
 /** Decoded images, and the files that could not be. */
 export interface Decoded {
   pixels: NativePixelStore;
-  skipped: SkippedFile[];
+  skipped: UnreadFile[];
 }
 
 /** An empty store in memory. */

@@ -95,6 +95,8 @@ export async function replaceFiles(
     let made: string[] = [];
     try {
       made = await makeFolder(path);
+      // The names of new folders are in those above.
+      for (const one of made) await syncFolder(dirname(one));
       const paths = files.map((file) => file.path);
       await mendFolder(path);
       // Only now: what a killed call had left took room.

@@ -1,6 +1,6 @@
 /** Folders that are whole or not there at all: filled under a hidden name, flushed, and given their own by one rename. */
 import { mkdir, readdir, rm } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { writeError } from './errors';
 import { makeFolder, move, randomName, removeEmpty, syncFolder } from './folders';
 
@@ -25,6 +25,8 @@ export async function publishFolder(
   let made: string[] = [];
   try {
     made = await makeFolder(parent);
+    // The names of new folders are in those above.
+    for (const folder of made) await syncFolder(dirname(folder));
     await mkdir(stage);
     await fill(stage);
     await syncFolder(stage);

@@ -1,5 +1,6 @@
 /** What a download tells its caller. */
-import type { HubOptions } from '../config';
+import type { HubOptions, HubProgress } from '../config';
+import { guard } from '../guard';
 import type { RemoteFile } from './client';
 
 /** Milliseconds between two calls within one file. */
@@ -10,22 +11,20 @@ export class Progress {
   private readonly totalBytes: number;
   /** Bytes of the files that are here whole. */
   private whole: number;
+  private readonly report: ((progress: HubProgress) => Promise<unknown>) | undefined;
   private last = Number.NEGATIVE_INFINITY;
 
   /**
    * @param files All files of the model.
    * @param missing Those that are fetched.
    */
-  constructor(
-    files: readonly RemoteFile[],
-    missing: readonly RemoteFile[],
-    private readonly onProgress: HubOptions['onProgress'],
-  ) {
+  constructor(files: readonly RemoteFile[], missing: readonly RemoteFile[], onProgress: HubOptions['onProgress']) {
+    this.report = onProgress && guard(onProgress);
     this.totalBytes = bytesOf(files);
     this.whole = this.totalBytes - bytesOf(missing);
   }
 
-  /** Some bytes of a file are here. A callback that returns a promise fails as one that throws. */
+  /** Some bytes of a file are here. */
   async at(file: RemoteFile, bytes: number): Promise<void> {
     const now = performance.now();
     if (bytes === file.size || now - this.last < INTERVAL_MS) return;
@@ -41,7 +40,7 @@ export class Progress {
 
   private async tell({ path, size }: RemoteFile, fileBytes: number): Promise<void> {
     const { whole, totalBytes } = this;
-    await this.onProgress?.({ file: path, fileBytes, fileTotalBytes: size, bytes: whole + fileBytes, totalBytes });
+    await this.report?.({ file: path, fileBytes, fileTotalBytes: size, bytes: whole + fileBytes, totalBytes });
   }
 }
 

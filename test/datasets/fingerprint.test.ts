@@ -58,3 +58,18 @@ test('of a large data set, images spread evenly over it, once', async () => {
   const gaps = read.slice(1).map((index, i) => index - read[i]);
   expect([Math.min(...gaps), Math.max(...gaps), read.at(-1)]).toEqual([2, 3, 697]);
 });
+
+test('a failure is not kept', async () => {
+  let luck = false;
+  const pixels = {
+    ...shape,
+    read: (index: number, count: number) => {
+      if (luck) return levels.slice(24 * index, 24 * (index + count));
+      throw Object.assign(new Error('not enough memory'), { code: 'ERR_OUT_OF_MEMORY' });
+    },
+  };
+  const dataset = new Dataset(pixels as never);
+  await expect(fingerprintOf(dataset)).rejects.toMatchObject({ code: 'ERR_OUT_OF_MEMORY' });
+  luck = true;
+  expect(await fingerprintOf(dataset)).toEqual(await fingerprintOf(await fromPixels(levels, shape)));
+});

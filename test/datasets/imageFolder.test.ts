@@ -1,7 +1,7 @@
 /** Which files of a folder become images, in which order, and what is said of the others. */
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, symlinkSync } from 'node:fs';
-import { readdir } from 'node:fs/promises';
+import fs, { readdir } from 'node:fs/promises';
 import { type ImageFolderOptions, type ImageFolderProgress, imageFolder } from '../../lib/datasets';
 import { bytesOf, flat, png, put, rejection, useFolder } from './support';
 
@@ -173,6 +173,66 @@ describe('unreadable files', () => {
       expect((await rejection(sourcesOf())).message).toMatch(/ {2}a\.png: not a regular file$/);
     });
   }
+});
+
+describe('a folder that cannot be read', () => {
+  const refused = (call: 'opendir' | 'realpath') => {
+    const real = fs[call] as (path: string, ...rest: unknown[]) => Promise<unknown>;
+    const fake = async (folder: string, ...rest: unknown[]) => {
+      if (!folder.endsWith('lost+found')) return real(folder, ...rest);
+      throw Object.assign(new Error(`EACCES: permission denied, ${call} '${folder}'`), {
+        code: 'EACCES',
+        syscall: call,
+      });
+    };
+    jest.spyOn(fs, call).mockImplementation(fake as never);
+  };
+  beforeEach(async () => {
+    await putPictures('a.png', 'sub/b.png');
+    mkdirSync(path('lost+found'));
+  });
+  afterEach(() => jest.restoreAllMocks());
+
+  test.each(['opendir', 'realpath'] as const)('is named before anything is decoded (%s)', async (call) => {
+    refused(call);
+    const onProgress = jest.fn();
+    const { code, message } = await rejection(sourcesOf({ onProgress }));
+    expect(code).toBe('ERR_DATASET');
+    expect(message).toBe(
+      `1 of the folders in '${path()}' cannot be read (onUnreadable: 'skip' goes on without them, and so does a filter ` +
+        'that does not take them):\n  lost+found/: permission denied',
+    );
+    expect(onProgress).not.toHaveBeenCalled();
+  });
+
+  test('is listed where asked, and not kept in a cache', async () => {
+    refused('opendir');
+    const options = { size, onUnreadable: 'skip', cacheFile: path('pixels.cache') } as const;
+    const { sources, skipped } = await imageFolder(path(), options);
+    expect(sources).toEqual(['a.png', 'sub/b.png']);
+    expect(skipped).toEqual([{ file: 'lost+found/', reason: 'permission denied' }]);
+    jest.restoreAllMocks();
+    expect((await imageFolder(path(), options)).skipped).toEqual([]);
+  });
+
+  test('is left out by a filter, with a warning', async () => {
+    refused('opendir');
+    const emitted = jest.spyOn(process, 'emitWarning').mockImplementation(() => {});
+    expect(await sourcesOf({ filter: (file) => !file.startsWith('lost+found/') })).toEqual(['a.png', 'sub/b.png']);
+    expect(emitted.mock.calls).toEqual([
+      [
+        `${path('lost+found')}: left out, and what is in it: permission denied`,
+        expect.objectContaining({ code: 'DDPM_FOLDER_UNREADABLE' }),
+      ],
+    ]);
+  });
+
+  test('is named where there is nothing else', async () => {
+    refused('opendir');
+    const filter = (file: string) => file.startsWith('lost+found/');
+    const { message } = await rejection(sourcesOf({ onUnreadable: 'skip', filter }));
+    expect(message).toMatch(/^No images in .*\. Folders that cannot be read:\n {2}lost\+found\/: permission denied$/s);
+  });
 });
 
 describe('folders without images', () => {

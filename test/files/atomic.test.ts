@@ -64,6 +64,17 @@ describe('replaceFiles', () => {
     expect(treeOf(path)).toEqual(tree);
   });
 
+  // Windows has no way to flush a folder.
+  if (process.platform !== 'win32') {
+    test('flushes the names of the folders that it makes', async () => {
+      const open = jest.spyOn(fs, 'open');
+      await replaceFiles(join(folder(), 'a', 'b'), filesOf('new'));
+      const opened = open.mock.calls.map(([path]) => path);
+      open.mockRestore();
+      expect(opened).toEqual(expect.arrayContaining([folder(), join(folder(), 'a'), join(folder(), 'a', 'b')]));
+    });
+  }
+
   test('replaces the old set and leaves the other files', async () => {
     const path = oldFolder();
     await replaceFiles(path, filesOf('new'), { stale });

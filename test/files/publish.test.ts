@@ -20,9 +20,20 @@ test('has no name before it is complete', async () => {
   expect(readdirSync(folder())).toEqual(['new']);
 });
 
+// Windows has no way to flush a folder.
+if (process.platform !== 'win32') {
+  test('flushes the names of the folders that it makes', async () => {
+    const open = jest.spyOn(fs, 'open');
+    await publishFolder(join(folder(), 'a', 'b'), 'new', fill('x'));
+    const opened = open.mock.calls.map(([path]) => path);
+    open.mockRestore();
+    expect(opened).toEqual(expect.arrayContaining([folder(), join(folder(), 'a'), join(folder(), 'a', 'b')]));
+  });
+}
+
 describe.each([
   ['mkdir', 2],
-  ['open', 2],
+  ['open', 4],
   ['rename', 1],
 ] as const)('%s fails', (call, times) => {
   test.each(Array.from({ length: times }, (_, i) => i + 1))('at call %i', async (n) => {

@@ -71,10 +71,12 @@ test('in the middle of a step: within it, with nothing changed', async () => {
   const start = performance.now();
   await ddpm.train(dataset, { ...options, steps: 1 });
   const secondsAStep = (performance.now() - start) / 1000;
-  const before = await valuesOf(ddpm, 'raw');
 
-  // Forward and backward pass alike.
-  for (const part of [0.2, 0.5, 0.8]) {
+  // Forward and backward pass alike. On a busy machine a step may end before the abort is heard: that try says nothing.
+  let within = 0;
+  for (const part of [0.2, 0.5, 0.8, 0.1, 0.2, 0.3, 0.05, 0.1, 0.15]) {
+    const begun = ddpm.step;
+    const before = await valuesOf(ddpm, 'raw');
     const controller = new AbortController();
     const ended = ddpm.train(dataset, { ...options, signal: controller.signal }).catch((thrown) => thrown);
     await sleep(1000 * part * secondsAStep);
@@ -83,8 +85,11 @@ test('in the middle of a step: within it, with nothing changed', async () => {
     controller.abort('enough');
     expect(await ended).toMatchObject(aborted);
     expect(ddpm.step - step).toBeLessThanOrEqual(1);
+    if (ddpm.step > begun) continue;
+    expect(sameParameters(await valuesOf(ddpm, 'raw'), before)).toBe(true);
+    if (++within === 3) break;
   }
-  if (ddpm.step === 1) expect(sameParameters(await valuesOf(ddpm, 'raw'), before)).toBe(true);
+  expect(within).toBeGreaterThan(0);
   await isUsable();
 });
 

@@ -22,3 +22,15 @@ test.each(scenarios.filter(({ large }) => !large).map(({ name }) => name))('%s',
   expect(stdout + stderr).toMatch(/^ok /);
   expect(status).toBe(0);
 });
+
+test.each([
+  [['--repeats', '0'], '--repeats: expected a positive whole number, got 0'],
+  [['--limit', 'long'], '--limit: expected a positive whole number, got long'],
+  [['--only', 'no such'], "--only: no scenario's name matches no such"],
+])('a run of nothing is refused: %j', (flags, message) => {
+  const { status, stderr } = spawnSync(process.execPath, [join(root, 'scripts', 'stress.mjs'), ...flags], {
+    encoding: 'utf8',
+  });
+  expect(stderr).toContain(message);
+  expect(status).toBe(1);
+});

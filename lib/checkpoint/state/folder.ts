@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { DdpmError } from '../../errors';
 import { isMissing } from '../../files/errors';
 import { removeFolder } from '../../files/publish';
+import { whenFree } from '../../files/whenFree';
 import { readJsonObject } from '../formats/json';
 import { layout, parseFolderName } from './layout';
 import { type Manifest, parseManifest } from './manifest';
@@ -16,6 +17,8 @@ export interface CheckpointEntry {
   copy: number;
   /** Undefined where it cannot be read. */
   manifest: Manifest | undefined;
+  /** Whether the manifest is damaged or missing; one that the machine does not let be read now may be whole. */
+  isDamaged: boolean;
 }
 
 /**
@@ -23,14 +26,14 @@ export interface CheckpointEntry {
  * else tells when they were saved. Empty where there is no such folder.
  */
 export async function listCheckpoints(directory: string): Promise<CheckpointEntry[]> {
-  const names = await readdir(directory).catch((error: unknown) => {
+  const names = await whenFree(() => readdir(directory)).catch((error: unknown) => {
     if (isMissing(error)) return [];
     throw error;
   });
   const entries: CheckpointEntry[] = [];
   for (const name of names) {
     const place = parseFolderName(name);
-    if (place) entries.push({ name, ...place, manifest: await manifestIfWhole(join(directory, name)) });
+    if (place) entries.push({ name, ...place, ...(await manifestIfWhole(join(directory, name))) });
   }
   const age = ({ manifest, step, copy }: CheckpointEntry) => [manifest?.sequence ?? Number.MAX_VALUE, step, copy];
   return entries.sort((a, b) => compare(age(b), age(a)));
@@ -48,8 +51,8 @@ export async function readManifest(folder: string): Promise<Manifest> {
 
 /**
  * Removes the checkpoints that are not to be kept: all but the `keep` that were saved last and the one of the best metric,
- * and those that `newest`, of the same step, stands in for. One whose manifest cannot be read goes once all that are kept
- * are of later steps.
+ * and those that `newest`, of the same step, stands in for. One whose manifest is damaged goes once all that are kept are of
+ * later steps; one whose manifest cannot be read for another reason stays.
  *
  * @param newest Name of the one saved last.
  */
@@ -57,9 +60,9 @@ export async function prune(directory: string, keep: number, newest: string): Pr
   const step = parseFolderName(newest)?.step;
   const entries = await listCheckpoints(directory);
   const [replaced, others] = partition(entries, (entry) => entry.step === step && entry.name !== newest);
-  const [whole, damaged] = partition(others, (entry) => entry.manifest !== undefined);
+  const [whole] = partition(others, (entry) => entry.manifest !== undefined);
   const kept = whole.slice(0, keep);
-  const [aged] = partition(damaged, (entry) => kept.every((other) => other.step > entry.step));
+  const [aged] = partition(others, (entry) => entry.isDamaged && kept.every((other) => other.step > entry.step));
   const [unwanted] = partition(whole.slice(keep), (entry) => entry !== best(whole));
   for (const { name } of [...replaced, ...aged, ...unwanted]) await removeFolder(directory, name);
 }
@@ -75,11 +78,11 @@ function partition<T>(items: readonly T[], test: (item: T) => boolean): [T[], T[
   return [items.filter(test), items.filter((item) => !test(item))];
 }
 
-async function manifestIfWhole(folder: string): Promise<Manifest | undefined> {
+async function manifestIfWhole(folder: string): Promise<Pick<CheckpointEntry, 'manifest' | 'isDamaged'>> {
   try {
-    return await readManifest(folder);
+    return { manifest: await whenFree(() => readManifest(folder)), isDamaged: false };
   } catch (error) {
-    if (error instanceof DdpmError) return undefined;
+    if (error instanceof DdpmError) return { manifest: undefined, isDamaged: error.code === 'ERR_CHECKPOINT' };
     throw error;
   }
 }

@@ -1,6 +1,7 @@
 import type { NativeModel, NativeOperation, NativeTrainingState, NativeTrainResult } from '../../binding';
 import type { CheckpointDue, ResolvedCheckpointOptions, ResolvedConfig, SavedCheckpoint } from '../../config';
 import { AbortError, throwIfAborted } from '../../errors';
+import { type Answer, guard } from '../../guard';
 import { warn } from '../../warn';
 import type { TrainingRecord } from './manifest';
 import { writeCheckpoint } from './write';
@@ -14,19 +15,36 @@ interface Source {
   signal: AbortSignal | undefined;
 }
 
+/** What the checkpoints of a training came to, as a part of its result. */
+interface Outcome {
+  checkpoint?: string;
+  failedCheckpoints: number;
+  checkpointError?: Error;
+}
+
+const JUDGEMENT: Answer<number> = {
+  name: 'checkpoint.metric',
+  expected: 'a number',
+  accepts: (value) => typeof value === 'number',
+};
+
 /** The checkpoints of one `train()`: written one at a time, while training goes on; one that fails is told of. */
 export class PeriodicCheckpoints {
   /** The loss that was reported last. */
   loss = Number.NaN;
   #latest: SavedCheckpoint | undefined;
+  #failed = 0;
+  #error: Error | undefined;
   #underWay = Promise.resolve();
   readonly #firstStep: number;
+  readonly #metric: ((at: CheckpointDue) => Promise<number>) | undefined;
 
   constructor(
     private readonly options: ResolvedCheckpointOptions,
     private readonly source: Source,
   ) {
     this.#firstStep = source.model.step;
+    this.#metric = options.metric && guard(options.metric, JUDGEMENT);
   }
 
   /** Starts to save a state, or tells why there is none. */
@@ -34,8 +52,8 @@ export class PeriodicCheckpoints {
     this.#underWay = this.#underWay.then(() => this.#save(state));
   }
 
-  /** The training, with its last checkpoint as a part of it; its end waits for what is being written. */
-  around(training: NativeOperation<NativeTrainResult>): NativeOperation<NativeTrainResult & { checkpoint?: string }> {
+  /** The training, with its checkpoints as a part of it; its end waits for what is being written. */
+  around(training: NativeOperation<NativeTrainResult>): NativeOperation<NativeTrainResult & Outcome> {
     const finish = async () => {
       try {
         const result = await training.promise;
@@ -43,7 +61,8 @@ export class PeriodicCheckpoints {
         const done = result.step === this.#firstStep || result.step === this.#latest?.step;
         if (!done) await this.#save(await this.source.model.exportState().promise.catch((error: Error) => error));
         throwIfAborted(this.source.signal);
-        return { ...result, checkpoint: this.#latest?.path };
+        const checkpoint = this.#latest?.path;
+        return { ...result, checkpoint, failedCheckpoints: this.#failed, checkpointError: this.#error };
       } finally {
         await this.#underWay;
       }
@@ -52,14 +71,14 @@ export class PeriodicCheckpoints {
   }
 
   async #save(state: NativeTrainingState | Error): Promise<void> {
-    const { directory, keep, metric, onSave } = this.options;
+    const { directory, keep, onSave } = this.options;
     const { config, parameters, training, signal } = this.source;
     let saved: SavedCheckpoint;
     try {
       if (state instanceof Error) throw state;
       try {
-        const value = metric && (await judge(metric, { step: state.counters.step, loss: this.loss }));
-        const contents = { config, parameters, state, training: await training, metric: value ?? null };
+        const metric = await this.#judge({ step: state.counters.step, loss: this.loss });
+        const contents = { config, parameters, state, training: await training, metric };
         saved = await writeCheckpoint(directory, contents, { keep, signal });
       } finally {
         state.release();
@@ -73,16 +92,24 @@ export class PeriodicCheckpoints {
     onSave?.(saved);
   }
 
+  /** What the metric says. No judgement is no reason to lose the state; and a number that is not finite is none. */
+  async #judge(at: CheckpointDue): Promise<number | null> {
+    try {
+      const value = await this.#metric?.(at);
+      return value !== undefined && Number.isFinite(value) ? value : null;
+    } catch (error) {
+      const { directory } = this.options;
+      const { message } = Object(error) as { message?: unknown };
+      warn('DDPM_METRIC_FAILED', `${directory}: step ${at.step} is saved without its metric: ${message ?? error}`);
+      return null;
+    }
+  }
+
   #tell(error: Error): void {
     const { onError, directory } = this.options;
+    this.#failed++;
+    this.#error = error;
     if (onError) onError(error);
     else warn('DDPM_CHECKPOINT_FAILED', `${directory}: no checkpoint could be saved: ${error.message}`);
   }
-}
-
-/** What a metric says; a number that is not finite is no judgement. */
-async function judge(metric: NonNullable<ResolvedCheckpointOptions['metric']>, at: CheckpointDue) {
-  const value: unknown = await metric(at);
-  if (typeof value !== 'number') throw new TypeError(`checkpoint.metric: expected it to give a number, got ${value}`);
-  return Number.isFinite(value) ? value : undefined;
 }

@@ -6,6 +6,7 @@ import { DdpmError, throwIfAborted } from '../../errors';
 import { digestOf } from '../../files/digest';
 import { isMissing, readError } from '../../files/errors';
 import { exists } from '../../files/folders';
+import { isNoneLeft, whenFree } from '../../files/whenFree';
 import { warn } from '../../warn';
 import { SafetensorsFile } from '../formats/safetensors';
 import { fillFrom } from '../model/fill';
@@ -39,15 +40,19 @@ export async function fromNewest<T>(
   for (const folder of await candidates(path, directory)) {
     throwIfAborted(signal);
     try {
-      const checkpoint = { folder, manifest: await readManifest(folder) };
-      await verify(checkpoint, signal);
-      const opened = await open(checkpoint);
+      const opened = await whenFree(async () => {
+        const checkpoint = { folder, manifest: await readManifest(folder) };
+        await verify(checkpoint, signal);
+        return open(checkpoint);
+      }, signal);
       for (const problem of problems) {
         warn('DDPM_CHECKPOINT_DAMAGED', `${problem}\nThe checkpoint before it is used instead: ${folder}`);
       }
       return opened;
     } catch (error) {
       if (!(error instanceof DdpmError) || !['ERR_CHECKPOINT', 'ERR_IO'].includes(error.code)) throw error;
+      // No fault of this checkpoint: to go on from an older one would lose what it has.
+      if (isNoneLeft(error)) throw error;
       problems.push(error.message);
     }
   }

@@ -2,6 +2,7 @@
 import { existsSync, mkdirSync, readdirSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import fs from 'node:fs/promises';
 import { join } from 'node:path';
+import timers from 'node:timers/promises';
 import { Ddpm, type SavedCheckpoint } from '../../../lib';
 import { failure, temporaryFolder, treeOf } from '../../helpers/folder';
 import { sameParameters, small, valuesOf } from '../../model/models';
@@ -199,6 +200,48 @@ test('what killed processes left is no checkpoint, and the next save clears it a
   expect(names()).toEqual(['step-000000001', 'step-000000002']);
 });
 
+describe('a file that the machine does not let be read', () => {
+  afterEach(() => jest.restoreAllMocks());
+
+  /** Has the files of some paths fail, as often as told. */
+  function failing(pattern: RegExp, code: string, times = Infinity): void {
+    const real = fs.open;
+    let left = times;
+    jest.spyOn(fs, 'open').mockImplementation((async (...parameters: Parameters<typeof real>) => {
+      if (!pattern.test(String(parameters[0])) || left-- <= 0) return real(...parameters);
+      throw Object.assign(new Error(`${code}: no luck, open`), { code, syscall: 'open' });
+    }) as typeof real);
+  }
+
+  test.each(['checkpoint.json', 'optimizer.safetensors'])(
+    'too many open: the newest is waited for (%s)',
+    async (file) => {
+      await (await withCheckpoints(2)).dispose();
+      failing(new RegExp(`step-000000002.${file}`), 'EMFILE', 4);
+      const warnings = await warningsOf(async () => {
+        await using resumed = await Ddpm.resume(folder());
+        expect(resumed.step).toBe(2);
+      });
+      expect(warnings).toEqual([]);
+    },
+  );
+
+  test('too many open, for good: an older one is no remedy', async () => {
+    await (await withCheckpoints(2)).dispose();
+    jest.spyOn(timers, 'setTimeout').mockResolvedValue(undefined);
+    failing(/step-000000002.optimizer/, 'EMFILE');
+    await failure(Ddpm.resume(folder()), 'ERR_IO');
+  });
+
+  test('is not taken for damaged, and stays', async () => {
+    await using ddpm = await withCheckpoints(2);
+    failing(/step-000000001.checkpoint\.json/, 'EACCES');
+    await ddpm.trainStep(values);
+    await ddpm.saveCheckpoint(folder(), { keep: 1 });
+    expect(names()).toEqual(['step-000000001', 'step-000000003']);
+  });
+});
+
 describe('a save that fails', () => {
   test('rejects with the reason, leaves nothing, and the model goes on', async () => {
     await using ddpm = await withCheckpoints(1);
@@ -241,8 +284,9 @@ describe('a save that fails', () => {
       steps: 6,
       checkpoint: { directory, every: 2, onError: (error) => errors.push(error) },
     });
-    expect(result).toMatchObject({ step: 6, checkpoint: undefined });
     expect(errors.length).toBeGreaterThanOrEqual(1);
+    expect(result).toMatchObject({ step: 6, checkpoint: undefined, failedCheckpoints: errors.length });
+    expect(result.checkpointError).toBe(errors.at(-1));
     for (const error of errors)
       expect(error).toMatchObject({ code: 'ERR_IO', message: expect.stringContaining(directory) });
 
@@ -270,7 +314,8 @@ describe('in the course of a training', () => {
     const steps = saved.map(({ step }) => step);
     expect(steps[0]).toBe(3);
     expect(steps.at(-1)).toBe(7);
-    expect(result.checkpoint).toBe(join(folder(), 'step-000000007'));
+    expect(result).toMatchObject({ checkpoint: join(folder(), 'step-000000007'), failedCheckpoints: 0 });
+    expect(result.checkpointError).toBeUndefined();
     expect(names().at(-1)).toBe('step-000000007');
     expect(names().length).toBeLessThanOrEqual(2);
   });
@@ -346,40 +391,6 @@ describe('in the course of a training', () => {
     for (const { loss } of judged) expect(loss).toBeGreaterThan(0);
     expect(names()).toEqual(['step-000000004', 'step-000000008']);
     expect(manifestOf(join(folder(), 'step-000000004')).metric).toBe(0);
-  });
-
-  test('a metric that fails costs the checkpoint, not the training; a callback that throws ends the training', async () => {
-    await using ddpm = new Ddpm(config);
-    const errors: string[] = [];
-    const checkpoint = { directory: folder(), onError: ({ message }: Error) => errors.push(message) };
-    await ddpm.train(await images(), {
-      ...options,
-      steps: 1,
-      checkpoint: {
-        ...checkpoint,
-        metric: () => {
-          throw new Error('no judge');
-        },
-      },
-    });
-    await ddpm.train(await images(), {
-      ...options,
-      steps: 2,
-      checkpoint: { ...checkpoint, metric: () => 'x' as never },
-    });
-    expect(errors).toEqual(['no judge', 'checkpoint.metric: expected it to give a number, got x']);
-    const training = ddpm.train(await images(), {
-      ...options,
-      steps: 3,
-      checkpoint: {
-        ...checkpoint,
-        onSave: () => {
-          throw new Error('thrown on purpose');
-        },
-      },
-    });
-    await expect(training).rejects.toThrow('thrown on purpose');
-    expect(names()).toEqual(['step-000000003']);
   });
 
   test('an abort ends the save under way, and leaves nothing behind', async () => {

@@ -21,7 +21,13 @@ const endings = {
   // What Node does when nothing is left to do: nothing to be done here.
   natural: () => {},
 };
-const end = endings[ending];
+// What has ended by itself was not at work any more: that ending would show nothing.
+let isOver = false;
+const end = () => {
+  if (!isOver) return endings[ending]();
+  console.error(`${work}: over before the process was to end`);
+  process.exit(70);
+};
 
 const works = {
   async train() {
@@ -33,11 +39,13 @@ const works = {
   async everything() {
     const dataset = await images(config);
     const onProgress = once(end);
+    const calls = [];
     for (const ddpm of [new Ddpm(config), new Ddpm(config)]) {
-      ddpm.train(dataset, { steps: endless, batchSize: 2 });
-      for (let i = 0; i < 3; i++) ddpm.sample(2, { onProgress });
-      ddpm.predictNoise(new Float32Array(config.image.channels * 64 * (model === 'tiny' ? 1 : 16)), 3);
+      calls.push(ddpm.train(dataset, { steps: endless, batchSize: 2 }));
+      for (let i = 0; i < 3; i++) calls.push(ddpm.sample(2, { onProgress }));
+      calls.push(ddpm.predictNoise(new Float32Array(config.image.channels * 64 * (model === 'tiny' ? 1 : 16)), 3));
     }
+    await Promise.all(calls);
   },
   async callback() {
     await new Ddpm(config).train(await images(config), { steps: endless, batchSize: 2, onProgress: end });
@@ -77,6 +85,11 @@ const works = {
     });
   },
 
+  // Over at once, to see that it shows.
+  async nothing() {
+    setTimeout(end, 10);
+  },
+
   // To go with a natural end.
   async finish() {
     const ddpm = new Ddpm(config);
@@ -104,4 +117,6 @@ async function withFolder(use) {
   await use(folder);
 }
 
-works[work]();
+works[work]().then(() => {
+  isOver = true;
+});
