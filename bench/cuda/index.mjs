@@ -1,7 +1,9 @@
 // The CUDA benchmarks: sampling and training here beside the same network in PyTorch, all sides in turns.
+import { execFile } from 'node:child_process';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
 import { inTurns, secondsOf } from '../measure.mjs';
 import { Side } from '../side.mjs';
 
@@ -11,10 +13,10 @@ import { Side } from '../side.mjs';
  * @typedef {object} Row
  * @property {string} case
  * @property {string} name Whose.
- * @property {number} median Seconds.
+ * @property {number} median Seconds, or bytes where `unit` says so.
  * @property {number} fastest
  * @property {number[]} all
- * @property {number} [bytes] The most device memory that the side's allocator held.
+ * @property {'bytes'} [unit]
  * @property {number} [flops] Floating-point operations of the work, two for each multiplication, where they are known.
  */
 
@@ -149,23 +151,14 @@ export class CudaBenchmark {
     const times = slow ? 4 : job === 'forward' ? 20 : 10;
     const config = folder === this.folder ? this.config : join(folder, 'unet', 'config.json');
     const common = { ...this.#job(job, precision), batch, size, folder, config, times };
-    /** @type {Map<string, number>} */
-    const bytes = new Map();
     /** @type {(name: string, side: Side, more: object) => import('../measure.mjs').Side} */
-    const of = (name, side, more) => ({
-      name,
-      run: async () => {
-        const told = await side.ask({ ...common, ...more });
-        bytes.set(name, Math.max(told.bytes ?? 0, bytes.get(name) ?? 0));
-        return told.seconds;
-      },
-    });
+    const of = (name, side, more) => ({ name, run: async () => (await side.ask({ ...common, ...more })).seconds });
     const sides = [of(peer?.compiled ? besideTuned : 'here', this.ours, {})];
     if (peer) sides.push(of(peer.side.name, peer.side, { compiled: peer.compiled }));
     const measured = await inTurns(sides, this.rounds, { first: 1 });
     const work = preset === 'cifar10' ? cifar10Flops * batch * (job === 'training' ? 3 : 1) : undefined;
     const what = job === 'training' ? 'training step' : 'pass of sampling';
-    this.#add(`${what}, ${preset}, batch ${batch}, ${precision}`, measured, { bytes, flops: work });
+    this.#add(`${what}, ${preset}, batch ${batch}, ${precision}`, measured, work);
   }
 
   /**
@@ -199,23 +192,49 @@ export class CudaBenchmark {
 
   /** Whole processes, from their start to a first picture in 5 steps. */
   async start() {
-    const { execFile } = await import('node:child_process');
-    const { promisify } = await import('node:util');
+    const sides = this.#alone().map(({ name, run }) => ({
+      name,
+      run: () => secondsOf(() => run(['start', this.folder])),
+    }));
+    this.#add(`start to first picture, ${this.preset}, 5 steps`, await inTurns(sides, 2, { first: 1 }));
+  }
+
+  /**
+   * The most device memory that the allocators of whole processes hold.
+   *
+   * @param {Precision} precision
+   */
+  async memory(precision) {
+    for (const job of /** @type {const} */ (['forward', 'training'])) {
+      for (const { name, run } of this.#alone()) {
+        const { stdout } = await run(['memory', this.folder, job, precision, String(this.batch), '32']);
+        const { bytes } = JSON.parse(stdout.trim().split('\n').at(-1) ?? '');
+        const what = `${job === 'training' ? 'training' : 'sampling'}, ${this.preset}, batch ${this.batch}, ${precision}`;
+        this.rows.push({
+          case: `device memory, ${what}`,
+          name,
+          unit: 'bytes',
+          median: bytes,
+          fastest: bytes,
+          all: [bytes],
+        });
+      }
+    }
+  }
+
+  /** Both sides as processes that do one thing. */
+  #alone() {
     const execute = promisify(execFile);
     const { python } = this.machine;
-    const sides = [
-      {
-        name: 'here',
-        run: () => secondsOf(() => execute(process.execPath, [script('ours.mjs'), 'start', this.folder])),
-      },
+    const ours = {
+      name: 'here',
+      run: (/** @type {string[]} */ args) => execute(process.execPath, [script('ours.mjs'), ...args]),
+    };
+    if (python === undefined) return [ours];
+    return [
+      ours,
+      { name: 'PyTorch eager', run: (/** @type {string[]} */ args) => execute(python, [script('peer.py'), ...args]) },
     ];
-    if (python) {
-      sides.push({
-        name: 'PyTorch eager',
-        run: () => secondsOf(() => execute(python, [script('peer.py'), 'start', this.folder])),
-      });
-    }
-    this.#add(`start to first picture, ${this.preset}, 5 steps`, await inTurns(sides, 2, { first: 1 }));
   }
 
   /** What the device can do at most, as PyTorch reaches it. */
@@ -238,16 +257,12 @@ export class CudaBenchmark {
   /**
    * @param {string} name
    * @param {import('../measure.mjs').Measured[]} measured
-   * @param {{ bytes?: Map<string, number>, flops?: number | undefined }} [more]
+   * @param {number} [flops]
    */
-  #add(name, measured, { bytes, flops } = {}) {
-    for (const one of measured) {
-      const most = bytes?.get(one.name);
-      this.rows.push({ case: name, ...one, ...(most ? { bytes: most } : {}), ...(flops ? { flops } : {}) });
-    }
-    this.machine.say(
-      `${name}: ${measured.map(({ name: whose, median }) => `${whose} ${seconds(1000 * median)}`).join(', ')}`,
-    );
+  #add(name, measured, flops) {
+    for (const one of measured) this.rows.push({ case: name, ...one, ...(flops ? { flops } : {}) });
+    const told = measured.map(({ name: whose, median }) => `${whose} ${seconds(1000 * median)}`);
+    this.machine.say(`${name}: ${told.join(', ')}`);
   }
 }
 

@@ -1,5 +1,6 @@
 // Our side of the CUDA benchmarks: reads jobs from stdin, one JSON object a line, and answers with seconds. With
-// arguments, does one job alone in this process: `ours.mjs start FOLDER`, `ours.mjs profile FOLDER forward|training PRECISION`.
+// arguments, does one job alone in this process: `ours.mjs start FOLDER`, and with `profile` or `memory` FOLDER,
+// forward|training, PRECISION, BATCH, SIZE.
 import { createInterface } from 'node:readline';
 import { binding, ddpm } from '../package.mjs';
 
@@ -120,9 +121,15 @@ const jobs = {
 
 /** @param {Job} job */
 async function answer(job) {
-  native.resetMostReserved(0);
-  const result = await jobs[job.job](job);
-  return { ...result, bytes: native.deviceMemory(0).mostReserved, passes: native.passCounts() };
+  return { ...(await jobs[job.job](job)), passes: native.passCounts() };
+}
+
+/**
+ * @param {string[]} args
+ * @param {number} times
+ */
+function jobOf([folder, what, precision, batch, size], times) {
+  return /** @type {Job} */ ({ job: what, folder, precision, batch: Number(batch), size: Number(size), times });
 }
 
 /** @type {Record<string, (...args: string[]) => Promise<unknown>>} */
@@ -131,16 +138,14 @@ const alone = {
     const model = await Ddpm.load(folder, { device });
     await model.sample(1, { sampler: 'ddim', steps: 5, seed: 1 });
   },
-  async profile(folder, what, precision, batch, size) {
-    const job = /** @type {Job} */ ({
-      job: what,
-      folder,
-      precision,
-      batch: Number(batch),
-      size: Number(size),
-      times: 40,
-    });
+  async profile(...args) {
+    const job = jobOf(args, 40);
     await jobs[job.job](job);
+  },
+  async memory(...args) {
+    const job = jobOf(args, 4);
+    await jobs[job.job](job);
+    console.log(JSON.stringify({ bytes: native.deviceMemory(0).mostReserved }));
   },
 };
 

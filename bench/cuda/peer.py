@@ -1,6 +1,7 @@
 """Does in PyTorch what the CUDA benchmarks do: reads jobs from stdin, one JSON object a line, and answers with seconds.
 
-`peer.py start FOLDER` does that job alone in this process: from its start to a first picture.
+`peer.py start FOLDER` does one thing in this process, from its start to a first picture; `peer.py memory FOLDER
+forward|training PRECISION BATCH SIZE` tells the most device memory that such work takes.
 """
 
 import contextlib
@@ -192,8 +193,6 @@ def answer(job):
     if name == "forget":
         forget(job)
         return {"seconds": 0}
-    if DEVICE == "cuda":
-        torch.cuda.reset_peak_memory_stats()
     wait()
     begin = time.perf_counter()
     for _ in range(job.get("times", 1)):
@@ -201,13 +200,19 @@ def answer(job):
         if job.get("waiting", True):
             wait()
     wait()
-    seconds = (time.perf_counter() - begin) / job.get("times", 1)
-    return {"seconds": seconds, "bytes": torch.cuda.max_memory_reserved() if DEVICE == "cuda" else 0}
+    return {"seconds": (time.perf_counter() - begin) / job.get("times", 1)}
+
+
+def memory(folder, what, precision, batch, size):
+    job = dict(folder=folder, config=config_of(folder), precision=precision, compiled=False, batch=int(batch), size=int(size))
+    for _ in range(4):
+        JOBS[what](job)
+    print(json.dumps({"bytes": torch.cuda.max_memory_reserved() if DEVICE == "cuda" else 0}))
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 2 and sys.argv[1] == "start":
-        start(sys.argv[2])
+    if len(sys.argv) > 2:
+        {"start": start, "memory": memory}[sys.argv[1]](*sys.argv[2:])
         sys.exit()
     for line in sys.stdin:
         try:

@@ -16,6 +16,7 @@ const root = fileURLToPath(new URL('../..', import.meta.url));
 const { values: flags } = parseArgs({
   options: {
     cpu: { type: 'boolean', default: false },
+    python: { type: 'string' },
     out: { type: 'string', default: 'cuda-kit-results' },
     seconds: { type: 'string', default: '480' },
     only: { type: 'string' },
@@ -105,7 +106,7 @@ export function logged(name, program, args, env = {}) {
   });
 }
 
-const { pytorch, why } = await findPyTorch(process.env.DDPM_KIT_PYTHON || undefined);
+const { pytorch, why } = await findPyTorch(flags.python);
 extendPath(pytorch);
 results.card = flags.cpu ? undefined : await findCard();
 const cuda = results.card !== undefined;
@@ -157,10 +158,11 @@ async function run() {
   if (compiles) await part('compiled', 40, compiled);
   if (cuda) await part('large', 30, () => benchmark.large('bfloat16'));
   await part('start', 15, () => benchmark.start());
+  if (cuda) await part('peak memory', 30, () => benchmark.memory('bfloat16'));
 }
 
 async function build() {
-  if (process.env.DDPM_ADDON) return { addon: process.env.DDPM_ADDON };
+  if (process.env.DDPM_ADDON) return { why: 'DDPM_ADDON names a built one' };
   if (!pytorch) throw new Error(`PyTorch is needed, and there is none. ${why.join('; ')}`);
   if (cuda && !pytorch.cuda) throw new Error(`PyTorch ${pytorch.version} is one without CUDA`);
   const status = await logged('build', process.execPath, [join(root, 'scripts', 'build.mjs')], {

@@ -18,18 +18,19 @@ export function table({ card, versions, processor, parts, rows, ceilings, kernel
   }
   const cases = [...new Set(rows.map((row) => row.case))];
   if (cases.length > 0) {
-    lines.push(
-      '',
-      row('', 'here', 'eager', 'here/eager', 'compiled', 'here/it', 'TFLOP/s', 'of peak', 'GiB', 'eager GiB'),
-    );
+    lines.push('', row('', 'here', 'eager', 'here/eager', 'compiled', 'here/it', 'TFLOP/s', 'of peak'));
   }
   for (const name of cases) {
     const of = (/** @type {string} */ whose) => rows.find((one) => one.case === name && one.name === whose);
     const [ours, eager, compiled] = [of('here'), of('PyTorch eager'), of(tuned)];
-    const time = (/** @type {typeof ours} */ one) => (one ? seconds(1000 * one.median) : '');
+    const time = (/** @type {typeof ours} */ one) =>
+      one === undefined
+        ? ''
+        : one.unit === 'bytes'
+          ? `${(one.median / 2 ** 30).toFixed(2)} GiB`
+          : seconds(1000 * one.median);
     const ratio = (/** @type {typeof ours} */ a, /** @type {typeof ours} */ b) =>
       a && b ? (a.median / b.median).toFixed(2) : '';
-    const memory = (/** @type {typeof ours} */ one) => (one?.bytes ? (one.bytes / 2 ** 30).toFixed(2) : '');
     const rate = ours?.flops ? ours.flops / ours.median : undefined;
     lines.push(
       row(
@@ -43,8 +44,6 @@ export function table({ card, versions, processor, parts, rows, ceilings, kernel
         rate && ceilings && name.includes('bfloat16')
           ? `${Math.round((100 * rate) / ceilings.bfloat16FlopsPerSecond)} %`
           : '',
-        memory(ours),
-        memory(eager),
       ),
     );
   }

@@ -20,8 +20,15 @@ given=()
 asked=
 while (($# > 0)); do
   case $1 in
-    --python) asked=${2:?--python: expected the path of a Python}; shift 2 ;;
-    *) given+=("$1"); shift ;;
+    --python)
+      asked=${2:?--python: expected the path of a Python}
+      given+=("$1" "$2")
+      shift 2
+      ;;
+    *)
+      given+=("$1")
+      shift
+      ;;
   esac
 done
 
@@ -52,4 +59,4 @@ with tarfile.open(archive) as kit:
 os.chmod(os.path.join(work, "node"), 0o755)
 PY
 
-DDPM_KIT_PYTHON=$asked "$work/node" "$work/package/scripts/cuda-kit/main.mjs" ${given[@]+"${given[@]}"}
+"$work/node" "$work/package/scripts/cuda-kit/main.mjs" ${given[@]+"${given[@]}"}

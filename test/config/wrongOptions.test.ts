@@ -302,7 +302,7 @@ const config: Record<keyof Required<DdpmConfig>, Row> = {
       ['cuda:-1', "'cuda:-1' (string)"],
     ],
   },
-  precision: choice(['auto', 'float32', 'bfloat16'], "'auto', 'float32' or 'bfloat16'"),
+  precision: choice(['auto', 'float32', 'tf32', 'bfloat16'], "'auto', 'float32', 'tf32' or 'bfloat16'"),
   seed: integers(0, 2 ** 53 - 1),
 };
 

@@ -36,6 +36,17 @@ test('a card that there is none of is refused by name', () => {
   );
 });
 
+test('tf32 is a precision of CUDA devices alone', () => {
+  expect(() => new Ddpm({ ...small, device: 'cpu', precision: 'tf32' })).toThrow(
+    expect.objectContaining({
+      code: 'ERR_CONFIG',
+      message:
+        "precision: expected 'float32' or 'bfloat16' ('tf32' is a precision of CUDA devices, and this model's device is " +
+        "'cpu'), got 'tf32' (string)",
+    }),
+  );
+});
+
 describeWithCard('on a card', () => {
   test("'cuda' is its first", async () => {
     await using ddpm = withDevice('cuda');
