@@ -28,8 +28,9 @@ export interface ModelFolder {
  * Opens the folder of a model: in one of diffusers' layouts (see {@link findModel}), with or without our own file beside.
  *
  * @param options.variant Which of several sets of weights; left out, the one without a name.
- * @param options.diffusion What the caller says of the diffusion process. It changes nothing of what is returned, but
- *   without it the scheduler's file must be there: it holds the schedule that the network was trained with.
+ * @param options.diffusion What the caller says of the diffusion process. It is not part of what is returned, but what it
+ *   says need not be right in the scheduler's file, and without it that file must be there: it holds the schedule that the
+ *   network was trained with.
  * @throws {DdpmError} `ERR_CHECKPOINT`: something is missing, damaged, of a form or with settings that are not supported,
  *   or was being replaced meanwhile; `ERR_IO`.
  */
@@ -40,11 +41,13 @@ export async function readModelFolder(
   const { variant, diffusion } = options;
   const places = await findModel(folder);
   const read = async (path: string) => ({ name: path, json: await readJsonObject(path) });
-  if (places.index) checkModelIndex(places.index, await readJsonObject(places.index));
+  // Who names a network's own folder and its process knows what it is, whatever pipeline it is part of.
+  const asNetwork = diffusion !== undefined && places.unet === folder && places.index !== join(folder, layout.index);
+  if (places.index && !asNetwork) checkModelIndex(places.index, await readJsonObject(places.index));
   const unet = await read(places.unetConfig);
   if (!places.schedulerConfig && !diffusion) throw noSchedule(folder);
   const scheduler = places.schedulerConfig ? await read(places.schedulerConfig) : undefined;
-  const diffusers = configFromDiffusers({ unet, scheduler, varianceType: diffusion?.varianceType });
+  const diffusers = configFromDiffusers({ unet, scheduler, given: diffusion });
   const own = await readNodeConfig(places.nodeConfig);
   const weights = await openWeights(places.unet, variant);
   let rawWeights: TensorSource | undefined;
