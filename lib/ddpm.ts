@@ -131,14 +131,14 @@ export class Ddpm {
     const { signal, variant, ...overrides } = resolveLoadOptions(directory, options);
     throwIfAborted(signal);
     const { diffusion } = overrides;
-    const { config, weights, rawWeights } = await readModelFolder(directory, { variant, diffusion });
+    const { config, weights, rawWeights, averaged } = await readModelFolder(directory, { variant, diffusion });
     try {
       const settings = checkedFolderConfig(directory, config, overrides);
       // Before the network is made: the settings may be those of one that no memory would hold.
       matchParameters(parametersOf(settings), weights);
       const ddpm = new Ddpm(settings);
       try {
-        await loadWeights(weights, ddpm.#native, { raw: rawWeights, signal });
+        await loadWeights(weights, ddpm.#native, { raw: rawWeights, averaged, signal });
       } catch (error) {
         void ddpm.dispose();
         throw ownError(error, signal);
@@ -359,9 +359,16 @@ export class Ddpm {
     this.#requireAlive();
     const { signal, rawWeights } = resolveSaveOptions(directory, options);
     const sets: NativeWeightSet[] = rawWeights ? ['ema', 'raw'] : ['ema'];
-    const { step, weights } = await runNative(this.save, () => this.#native.exportWeights(sets), signal);
+    const { step, averaged, weights } = await runNative(this.save, () => this.#native.exportWeights(sets), signal);
     const [average, raw] = weights;
-    const model = { config: this.config, parameters: this.#parameters, weights: average, rawWeights: raw, step };
+    const model = {
+      config: this.config,
+      parameters: this.#parameters,
+      weights: average,
+      rawWeights: raw,
+      step,
+      averaged,
+    };
     await saveModelFolder(directory, model, { signal });
   }
 
