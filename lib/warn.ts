@@ -3,12 +3,14 @@
 /**
  * - `DDPM_CHECKPOINT_DAMAGED`: a checkpoint could not be used, and an older one was taken.
  * - `DDPM_CHECKPOINT_FAILED`: a checkpoint could not be saved; training goes on.
+ * - `DDPM_NOT_FLUSHED`: a file system cannot flush what is saved to its disk, so that a power cut may take it away.
  * - `DDPM_NO_CUDA_DEVICE`: this build is one for CUDA and finds no device that it can use; `device: 'auto'` is the CPU.
  * - `DDPM_RESUME_CHANGED`: a training goes on with other settings than it had.
  */
 export type WarningCode =
   | 'DDPM_CHECKPOINT_DAMAGED'
   | 'DDPM_CHECKPOINT_FAILED'
+  | 'DDPM_NOT_FLUSHED'
   | 'DDPM_NO_CUDA_DEVICE'
   | 'DDPM_RESUME_CHANGED';
 

@@ -1,5 +1,5 @@
 /** Files and folders of pictures, and the words for what is wrong with them. */
-import { mkdir, readFile, stat } from 'node:fs/promises';
+import { readFile, stat } from 'node:fs/promises';
 import { DdpmError } from '../errors';
 
 /** The first line of an error's message; of the file system's, only the reason. */
@@ -26,16 +26,5 @@ export async function isFolder(path: string): Promise<boolean> {
 export async function readWhole(path: string): Promise<Buffer> {
   return readFile(path).catch((error) => {
     throw unreadable(path, error);
-  });
-}
-
-/**
- * Makes a folder, and those it is in, where they are missing.
- *
- * @throws {DdpmError} `ERR_IO`: the file system refuses.
- */
-export async function makeFolder(path: string): Promise<void> {
-  await mkdir(path, { recursive: true }).catch((error) => {
-    throw new DdpmError('ERR_IO', `Cannot make the folder '${path}': ${reasonOf(error)}`, { cause: error });
   });
 }

@@ -4,14 +4,15 @@
  */
 import { createHash } from 'node:crypto';
 import { type FileHandle, open, stat } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import sharp from 'sharp';
 import { mapOrdered } from '../concurrency';
 import { DdpmError, throwIfAborted } from '../errors';
 import { writeFileAtomic } from '../files/atomic';
+import { makeFolderFor } from '../files/folders';
 import type { SkippedFile } from './dataset';
 import type { Target } from './decode';
-import { makeFolder, reasonOf } from './files';
+import { reasonOf } from './files';
 import { type Decoded, mapFile, type Shape } from './store';
 
 const FORMAT = 'ddpm-node pixels';
@@ -109,7 +110,7 @@ export async function writeCache(
   { height, width, channels }: Shape,
   fill: (append: (levels: Uint8Array) => Promise<void>) => Promise<SkippedFile[]>,
 ): Promise<Decoded> {
-  await makeFolder(dirname(path));
+  await makeFolderFor(path);
   await writeFileAtomic(path, async (file) => {
     const pixels = new BufferedWriter(file, HEAD_BYTES);
     let count = 0;
