@@ -3,6 +3,8 @@
 /**
  * - `DDPM_CHECKPOINT_DAMAGED`: a checkpoint could not be used, and an older one was taken.
  * - `DDPM_CHECKPOINT_FAILED`: a checkpoint could not be saved; training goes on.
+ * - `DDPM_HUB_CACHE`: the cache of models from the hub could not be written; what was asked for is loaded.
+ * - `DDPM_HUB_UNREACHABLE`: the hub could not be asked, and the commit that was used last is used again.
  * - `DDPM_NOT_FLUSHED`: a file system cannot flush what is saved to its disk, so that a power cut may take it away.
  * - `DDPM_NO_CUDA_DEVICE`: this build is one for CUDA and finds no device that it can use; `device: 'auto'` is the CPU.
  * - `DDPM_RESUME_CHANGED`: a training goes on with other settings than it had.
@@ -10,6 +12,8 @@
 export type WarningCode =
   | 'DDPM_CHECKPOINT_DAMAGED'
   | 'DDPM_CHECKPOINT_FAILED'
+  | 'DDPM_HUB_CACHE'
+  | 'DDPM_HUB_UNREACHABLE'
   | 'DDPM_NOT_FLUSHED'
   | 'DDPM_NO_CUDA_DEVICE'
   | 'DDPM_RESUME_CHANGED';

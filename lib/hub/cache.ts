@@ -7,6 +7,7 @@
  * - `snapshots/<commit>.json`: what the hub lists of the commit, as far as it is part of a model;
  * - `refs/<revision>`: the commit that a branch or tag stood for when it was last asked for.
  */
+import { createHash } from 'node:crypto';
 import { copyFile, link, open, readFile, rm, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { readJsonObject, writeJson } from '../checkpoint/formats/json';
@@ -16,6 +17,9 @@ import { isMissing, writeError } from '../files/errors';
 import { makeFolder, move, syncFile, syncFolder, temporaryFor } from '../files/folders';
 import { isCommit, isRemoteFile, type RemoteFile } from './client';
 import type { Endpoint } from './http';
+
+/** Bytes of a file's name that every file system takes, with room for more. */
+const LONGEST_NAME = 200;
 
 /** The folder of a repository in the cache. */
 export class RepositoryCache {
@@ -90,12 +94,25 @@ export class RepositoryCache {
   }
 
   private ref(revision: string): string {
-    return join(this.path, 'refs', encodeURIComponent(revision));
+    return join(this.path, 'refs', fileNameOf(revision));
   }
 
   private listing(commit: string): string {
     return `${this.snapshot(commit)}.json`;
   }
+}
+
+/**
+ * A file name for a branch or tag. Capitals are written otherwise, since on some file systems they are no other letters, and
+ * what would be too long as a name is hashed.
+ */
+function fileNameOf(revision: string): string {
+  const capitals = /[A-Z]/g;
+  const name = encodeURIComponent(revision.replace(capitals, (letter) => `^${letter.toLowerCase()}`)).replaceAll(
+    '%5E',
+    '^',
+  );
+  return name.length <= LONGEST_NAME ? name.toLowerCase() : createHash('sha256').update(revision).digest('hex');
 }
 
 /** Whether a file is there with all its bytes: it was checked before it got its name. */
