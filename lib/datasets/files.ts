@@ -1,11 +1,13 @@
 /** Files and folders of pictures, and the words for what is wrong with them. */
 import { readFile, stat } from 'node:fs/promises';
 import { DdpmError } from '../errors';
+import { missing } from '../files/errors';
 
 /** The first line of an error's message; of the file system's, only the reason. */
 export function reasonOf(error: unknown): string {
-  const { code, syscall, message } = error as NodeJS.ErrnoException;
+  const { code, syscall, message, path } = error as NodeJS.ErrnoException;
   if (code === undefined || syscall === undefined) return message.split('\n')[0];
+  if (code === 'ENOENT' && path?.includes('\uFFFD')) return missing(path);
   return message.replace(`${code}: `, '').replace(new RegExp(`, ${syscall}\\b.*$`, 's'), '');
 }
 

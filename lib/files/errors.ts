@@ -13,9 +13,19 @@ export function readError(error: unknown, path: string): unknown {
   const code = systemCode(error);
   if (code === undefined) return error;
   if (code === 'ENOENT' || code === 'ENOTDIR') {
-    return new DdpmError('ERR_CHECKPOINT', `${path}: no such file`, { cause: error });
+    return new DdpmError('ERR_CHECKPOINT', `${path}: ${missing(path)}`, { cause: error });
   }
   return new DdpmError('ERR_IO', `${path}: could not be read: ${reasonOf(error)}`, { cause: error });
+}
+
+/**
+ * Why there is nothing of a name. One that is not UTF-8 has U+FFFD in place of what JavaScript's strings cannot hold, and
+ * no longer leads to its file.
+ */
+export function missing(path: string, what = 'file'): string {
+  return path.includes('\uFFFD')
+    ? `the name is not in UTF-8, and cannot be opened: rename the ${what}`
+    : `no such ${what}`;
 }
 
 /** What to throw where a file or folder could not be written; errors that are not the file system's come back as they are. */
