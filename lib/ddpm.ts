@@ -52,6 +52,7 @@ import { downloadModel } from './hub';
 import { Images } from './images';
 import { callNative, errorOf, runNative } from './operation';
 import type { Tensor, TensorLike, Timesteps } from './tensor';
+import { tellOfSignal } from './terminalSignal';
 import { warn } from './warn';
 
 /** How many weights are copied before other work may get its turn. */
@@ -113,6 +114,7 @@ export class Ddpm {
     this.#native = callNative(() => new addon.Model(nativeModelOptions(this.config)));
     tellOfFallback(addon, this.config.device);
     this.diffusion = new Diffusion(this.config);
+    tellOfSignal(this.diffusion.schedule('sqrt_alphas_cumprod'));
     this.#parameters = this.#native.parameters();
     this.parameterCount = this.#parameters.reduce((sum, { shape }) => sum + shape.reduce((n, size) => n * size, 1), 0);
   }

@@ -8,6 +8,7 @@
  * - `DDPM_NOT_FLUSHED`: a file system cannot flush what is saved to its disk, so that a power cut may take it away.
  * - `DDPM_NO_CUDA_DEVICE`: this build is one for CUDA and finds no device that it can use; `device: 'auto'` is the CPU.
  * - `DDPM_RESUME_CHANGED`: a training goes on with other settings than it had.
+ * - `DDPM_SIGNAL_LEFT`: the noise schedule of a model leaves much of the image at its end.
  */
 export type WarningCode =
   | 'DDPM_CHECKPOINT_DAMAGED'
@@ -16,7 +17,8 @@ export type WarningCode =
   | 'DDPM_HUB_UNREACHABLE'
   | 'DDPM_NOT_FLUSHED'
   | 'DDPM_NO_CUDA_DEVICE'
-  | 'DDPM_RESUME_CHANGED';
+  | 'DDPM_RESUME_CHANGED'
+  | 'DDPM_SIGNAL_LEFT';
 
 /** Emits a warning as Node's own are: on `process`, and where nobody silences it on stderr. */
 export function warn(code: WarningCode, message: string): void {
