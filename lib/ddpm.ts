@@ -70,6 +70,8 @@ export interface TrainResult {
   seconds: number;
   /** The folder of the checkpoint that was saved last by this call; undefined where there is none. */
   checkpoint?: string;
+  /** Why the checkpoint that was due last could not be saved; undefined where it was, and where none was asked for. */
+  checkpointError?: Error;
 }
 
 /** What one optimizer step reports. */

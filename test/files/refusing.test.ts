@@ -72,7 +72,7 @@ test('where flushing fails, nothing counts as saved', async () => {
   for (const name of ['save', 'save over', 'images', 'saveCheckpoint', 'fromHub']) {
     expect(results[name]).toMatch(/^DdpmError ERR_IO: .*: could not be written: EIO: /);
   }
-  expect(results.train).toBe('no checkpoint');
+  expect(results.train).toBe('no checkpoint: ERR_IO');
   expect(warnings).not.toContain('DDPM_NOT_FLUSHED');
   const files = Object.entries(treeOf(folder())).flatMap(([path, contents]) => (contents === null ? [] : path));
   expect(files.filter((path) => !path.startsWith('hub'))).toEqual([]);
@@ -111,7 +111,7 @@ async function expectRefusedOver(path: string, reason: RegExp): Promise<void> {
     expect(`${name}: ${results[name]}`).toMatch(/: DdpmError ERR_IO: /);
     expect(`${name}: ${results[name]}`).toMatch(reason);
   }
-  expect(results).toMatchObject({ load: 'saved', resume: 'saved', train: 'no checkpoint' });
+  expect(results).toMatchObject({ load: 'saved', resume: 'saved', train: 'no checkpoint: ERR_IO' });
   expect(treeOf(path)).toEqual(before);
 }
 

@@ -19,6 +19,8 @@ export class PeriodicCheckpoints {
   /** The loss that was reported last. */
   loss = Number.NaN;
   #latest: SavedCheckpoint | undefined;
+  /** Of the attempt that was made last. */
+  #error: Error | undefined;
   #underWay = Promise.resolve();
   readonly #firstStep: number;
 
@@ -35,7 +37,9 @@ export class PeriodicCheckpoints {
   }
 
   /** The training, with its last checkpoint as a part of it; its end waits for what is being written. */
-  around(training: NativeOperation<NativeTrainResult>): NativeOperation<NativeTrainResult & { checkpoint?: string }> {
+  around(
+    training: NativeOperation<NativeTrainResult>,
+  ): NativeOperation<NativeTrainResult & { checkpoint?: string; checkpointError?: Error }> {
     const finish = async () => {
       try {
         const result = await training.promise;
@@ -43,7 +47,8 @@ export class PeriodicCheckpoints {
         const done = result.step === this.#firstStep || result.step === this.#latest?.step;
         if (!done) await this.#save(await this.source.model.exportState().promise.catch((error: Error) => error));
         throwIfAborted(this.source.signal);
-        return { ...result, checkpoint: this.#latest?.path };
+        const saved = { ...result, checkpoint: this.#latest?.path };
+        return this.#error ? { ...saved, checkpointError: this.#error } : saved;
       } finally {
         await this.#underWay;
       }
@@ -56,7 +61,8 @@ export class PeriodicCheckpoints {
     const { config, parameters, training, signal } = this.source;
     let saved: SavedCheckpoint;
     try {
-      if (state instanceof Error) throw state;
+      // Asks for no class: the error may be of another realm.
+      if ('message' in state) throw state;
       try {
         const value = metric && (await judge(metric, { step: state.counters.step, loss: this.loss }));
         const contents = { config, parameters, state, training: await training, metric: value ?? null };
@@ -70,10 +76,12 @@ export class PeriodicCheckpoints {
       return;
     }
     this.#latest = saved;
+    this.#error = undefined;
     onSave?.(saved);
   }
 
   #tell(error: Error): void {
+    this.#error = error;
     const { onError, directory } = this.options;
     if (onError) onError(error);
     else warn('DDPM_CHECKPOINT_FAILED', `${directory}: no checkpoint could be saved: ${error.message}`);

@@ -38,6 +38,7 @@ async function main() {
     await attempt('train', async () => {
       const checkpoint = { directory: join(folder, 'training'), every: 1 };
       const result = await ddpm.train(dataset, { steps: 2, batchSize: 2, checkpoint });
+      if (result.checkpointError !== undefined) return `no checkpoint: ${result.checkpointError.code}`;
       return result.checkpoint === undefined ? 'no checkpoint' : 'saved';
     });
     await attempt('resume', async () => (await Ddpm.resume(join(folder, 'checkpoints'), { device: 'cpu' })).dispose());
