@@ -182,7 +182,8 @@ async function writeMarker(tree) {
   const file = await open(join(tree, markerName), 'wx');
   try {
     await file.writeFile(JSON.stringify({ sizes }, null, 2));
-    await file.sync();
+    // Some file systems know no such call. The libraries' sizes are in the marker, so a damaged set-up is seen anyway.
+    await file.sync().catch(() => {});
   } finally {
     await file.close();
   }
@@ -207,14 +208,20 @@ async function replace(tree, context) {
 }
 
 /**
- * Deletes what set-ups that were killed have left, but for downloads that one may still go on from.
+ * Deletes what set-ups that were killed have left, but for downloads that one may still go on from. What cannot be deleted
+ * is in nobody's way.
  *
  * @param {string} parent
  */
 async function removeStrays(parent) {
   for (const name of await readdir(parent)) {
     const stray = join(parent, name);
-    const forgotten = name.startsWith(downloadPrefix) && Date.now() - (await stat(stray)).mtimeMs > forgottenAfter;
-    if (forgotten || name.startsWith(partialPrefix)) await rm(stray, { recursive: true, force: true });
+    const age = async () => Date.now() - (await stat(stray)).mtimeMs;
+    try {
+      const forgotten = name.startsWith(downloadPrefix) && (await age()) > forgottenAfter;
+      if (forgotten || name.startsWith(partialPrefix)) await rm(stray, { recursive: true, force: true });
+    } catch {
+      // Another user's, or gone meanwhile.
+    }
   }
 }

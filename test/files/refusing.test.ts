@@ -15,6 +15,7 @@ import {
 import { temporaryFolder, treeOf } from '../helpers/folder';
 import { FakeHub } from '../hub/server';
 import { modelFiles, repository } from '../hub/support';
+import { evaluate, libtorchFiles, writeFiles } from '../setup/helpers';
 
 const folder = temporaryFolder();
 const hub = new FakeHub();
@@ -101,6 +102,20 @@ describe("Node's permission model", () => {
     }
     expect(treeOf(folder())).toEqual({ mine: null });
   });
+});
+
+test("the set-up's cache, where flushing is not known", async () => {
+  const torch = writeFiles(join(folder(), 'brought'), libtorchFiles('2.13.0'));
+  const place = join(folder(), 'cache', 'libtorch-2.13.0-cpu');
+  const program = `(async () => {
+    const { cpSync } = await import('node:fs');
+    const context = { folder: ${JSON.stringify(place)}, platform: process.platform, say() {} };
+    const fill = async (tree) => cpSync(${JSON.stringify(torch)}, tree + '/torch', { recursive: true });
+    return (await module.putInCache(context, fill)).root;
+  })()`;
+  const NODE_OPTIONS = `--require ${JSON.stringify(join(__dirname, '..', 'helpers', 'refuse.cjs'))}`;
+  const found = await evaluate('libtorch/cache.mjs', program, { NODE_OPTIONS, REFUSE_FLUSH: 'all ENOTSUP' });
+  expect(found).toBe(join(place, 'torch'));
 });
 
 /** Where nothing can be written, over what `saveAll` has left before: what must be written is refused with `reason`. */
