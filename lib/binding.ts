@@ -181,8 +181,10 @@ export type NativeStateSet = 'raw' | 'ema' | 'firstMoment' | 'secondMoment';
 export interface NativeTrainingCounters {
   /** Updates, those left out included. */
   step: number;
-  /** Updates made: of Adam and of the moving average. */
+  /** Updates made. */
   updates: number;
+  /** Updates that the moving average has taken in: those before its weights were loaded, too. */
+  averaged: number;
   /** The position in the data order. */
   imagesSeen: number;
   /** Updates left out since the last one made. */
@@ -221,11 +223,14 @@ export interface NativeModel {
   predict(options: NativePredictOptions): NativeOperation<Float32Array>;
   sample(options: NativeSampleOptions): NativeOperation<NativeSampleResult>;
   /** Copies of the sets as they stand between two steps, all of the same step. */
-  exportWeights(sets: NativeWeightSet[]): NativeOperation<{ step: number; weights: NativeWeights[] }>;
+  exportWeights(sets: NativeWeightSet[]): NativeOperation<{ step: number; averaged: number; weights: NativeWeights[] }>;
   /** An empty (zero) set of this model's shapes, to be filled and imported. */
   createWeights(): NativeOperation<NativeWeights>;
-  /** Replaces the named sets; optimizer moments and the step count start afresh. */
-  importWeights(weights: NativeWeights, sets: ('raw' | 'ema')[]): NativeOperation<void>;
+  /**
+   * Replaces the named sets; optimizer moments and the step count start afresh. The moving average counts on from
+   * `averaged` updates.
+   */
+  importWeights(weights: NativeWeights, sets: ('raw' | 'ema')[], averaged: number): NativeOperation<void>;
   /**
    * For benchmarks: seconds of the network's convolutions alone, as LibTorch computes them, once for each repeat; empty
    * where this processor or device has no path that takes them apart.

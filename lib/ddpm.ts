@@ -52,6 +52,7 @@ import { downloadModel } from './hub';
 import { Images } from './images';
 import { callNative, errorOf, runNative } from './operation';
 import type { Tensor, TensorLike, Timesteps } from './tensor';
+import { tellOfSignal } from './terminalSignal';
 import { warn } from './warn';
 
 /** How many weights are copied before other work may get its turn. */
@@ -71,7 +72,7 @@ export interface TrainResult {
   checkpoint?: string;
   /** Checkpoints that this call was to save and could not: 0 where all is well, or none was asked for. */
   failedCheckpoints: number;
-  /** Why the last of them could not be saved; undefined where all were. */
+  /** Why the checkpoint that was due last could not be saved; undefined where it was, and where none was asked for. */
   checkpointError?: Error;
 }
 
@@ -117,6 +118,7 @@ export class Ddpm {
     this.#native = callNative(() => new addon.Model(nativeModelOptions(this.config)));
     tellOfFallback(addon, this.config.device);
     this.diffusion = new Diffusion(this.config);
+    tellOfSignal(this.diffusion.schedule('sqrt_alphas_cumprod'));
     this.#parameters = this.#native.parameters();
     this.parameterCount = this.#parameters.reduce((sum, { shape }) => sum + shape.reduce((n, size) => n * size, 1), 0);
   }
@@ -135,14 +137,14 @@ export class Ddpm {
     const { signal, variant, ...overrides } = resolveLoadOptions(directory, options);
     throwIfAborted(signal);
     const { diffusion } = overrides;
-    const { config, weights, rawWeights } = await readModelFolder(directory, { variant, diffusion });
+    const { config, weights, rawWeights, averaged } = await readModelFolder(directory, { variant, diffusion });
     try {
       const settings = checkedFolderConfig(directory, config, overrides);
       // Before the network is made: the settings may be those of one that no memory would hold.
       matchParameters(parametersOf(settings), weights);
       const ddpm = new Ddpm(settings);
       try {
-        await loadWeights(weights, ddpm.#native, { raw: rawWeights, signal });
+        await loadWeights(weights, ddpm.#native, { raw: rawWeights, averaged, signal });
       } catch (error) {
         void ddpm.dispose();
         throw ownError(error, signal);
@@ -364,9 +366,16 @@ export class Ddpm {
     this.#requireAlive();
     const { signal, rawWeights } = resolveSaveOptions(directory, options);
     const sets: NativeWeightSet[] = rawWeights ? ['ema', 'raw'] : ['ema'];
-    const { step, weights } = await runNative(this.save, () => this.#native.exportWeights(sets), signal);
+    const { step, averaged, weights } = await runNative(this.save, () => this.#native.exportWeights(sets), signal);
     const [average, raw] = weights;
-    const model = { config: this.config, parameters: this.#parameters, weights: average, rawWeights: raw, step };
+    const model = {
+      config: this.config,
+      parameters: this.#parameters,
+      weights: average,
+      rawWeights: raw,
+      step,
+      averaged,
+    };
     await saveModelFolder(directory, model, { signal });
   }
 

@@ -1,6 +1,6 @@
 /** Sampled pictures: their values, and their way into files. */
 import { availableParallelism } from 'node:os';
-import { dirname, extname } from 'node:path';
+import { extname } from 'node:path';
 import { types } from 'node:util';
 import sharp, { type Sharp } from 'sharp';
 import { z } from 'zod';
@@ -8,11 +8,11 @@ import { mapOrdered, pacer } from './concurrency';
 import { invalidOption } from './config/messages';
 import { allow, integer, later, options, optionsWith, parseOptions, withDefaults } from './config/schema';
 import { colour, colourLevels } from './datasets/colour';
-import { makeFolder } from './datasets/files';
 import { fillWith } from './datasets/layout';
 import { path } from './datasets/options';
 import { DdpmError } from './errors';
 import { writeFileAtomic } from './files/atomic';
+import { makeFolderFor } from './files/folders';
 import { floatOf, levelOf } from './pixels';
 
 /** What {@link Images} are made of. */
@@ -158,7 +158,7 @@ export class Images implements Iterable<Images> {
     const writeOne = async (index: number) => {
       const file = name.replaceAll(INDEX, String(index).padStart(digits, '0'));
       const bytes = await this.#encode(index, format);
-      await makeFolder(dirname(file));
+      await makeFolderFor(file);
       await writeFileAtomic(file, (handle) => handle.writeFile(bytes));
       return file;
     };

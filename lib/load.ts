@@ -75,7 +75,9 @@ function remedy(root: string): string {
   if (process.env.DDPM_LIBTORCH)
     return 'Name the folder of a LibTorch that fits in DDPM_LIBTORCH, or unset it and run `npx ddpm setup`.';
   const command = basename(dirname(root)) === 'node_modules' ? 'npx ddpm setup' : 'npm run build';
-  return `Run \`${command}\`: it sets LibTorch up, and builds the addon where no prebuilt one serves; an install with --ignore-scripts leaves that out.`;
+  const left =
+    'an install with --ignore-scripts leaves that out, and so do npm 12 and others unless the project allows its script';
+  return `Run \`${command}\`: it sets LibTorch up, and builds the addon where no prebuilt one serves; ${left}.`;
 }
 
 /**

@@ -231,6 +231,27 @@ function checks({ world, server, archive, sha256 }, neighbours) {
       },
     ],
     [
+      "npm's strict-allow-scripts: the script is named; denied, npx ddpm setup does its work; allowed, npm rebuild",
+      async () => {
+        const app = world.application('strict-allow-scripts');
+        const env = { DDPM_CACHE: cold() };
+        const refused = await install(app, env, '--strict-allow-scripts');
+        if (refused.code === 0) return 'left out: this npm knows no such setting';
+        contains(refused.output, 'ESTRICTALLOWSCRIPTS', 'node scripts/install.mjs');
+        succeeded(await install(app, env, '--ignore-scripts'));
+        succeeded(await world.npm(['install-scripts', 'deny', 'ddpm-node'], app, env));
+        succeeded(await install(app, env, '--strict-allow-scripts'));
+        await mended(world, app, { ...env, ...fromServer });
+
+        const other = world.application('allow-scripts');
+        const otherEnv = { ...fromServer, DDPM_CACHE: cold() };
+        succeeded(await install(other, otherEnv, '--ignore-scripts'));
+        succeeded(await world.npm(['install-scripts', 'approve', 'ddpm-node'], other, otherEnv));
+        succeeded(await world.npm(['rebuild', 'ddpm-node'], other, otherEnv));
+        await use(world, other, otherEnv);
+      },
+    ],
+    [
       'DDPM_LIBTORCH at the install alone',
       async () => {
         const app = world.application('offline-folder');

@@ -1,4 +1,5 @@
 /** Options of loading a model from the hub. */
+import { readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { z } from 'zod';
 import { userCacheFolder } from '../files/userCache';
@@ -39,6 +40,8 @@ export interface HubSource {
   token: string | undefined;
   /** Without a slash at the end; undefined for the hub that the library knows. */
   hubUrl: string | undefined;
+  /** Whether nothing is to be asked. */
+  offline: boolean;
   onProgress: HubOptions['onProgress'];
   signal: AbortSignal | undefined;
 }
@@ -61,8 +64,11 @@ export function resolveHubOptions(
   const source: HubSource = {
     repository,
     ...withDefaults({ revision }, hubDefaults),
-    cacheDir: resolve(cacheDir ?? join(userCacheFolder(process.env, process.platform), 'hub')),
-    token: checkedToken(token === undefined ? 'HF_TOKEN' : 'token', token ?? process.env.HF_TOKEN),
+    cacheDir: resolve(cacheDir ?? cacheFolder(process.env)),
+    token:
+      checkedToken(token === undefined ? 'HF_TOKEN' : 'token', token ?? process.env.HF_TOKEN) ??
+      (hubUrl === undefined ? savedToken(process.env) : undefined),
+    offline: isOn(process.env.HF_HUB_OFFLINE),
     hubUrl: (hubUrl ?? endpointOf(process.env.HF_ENDPOINT))?.replace(/\/+$/, ''),
     onProgress,
     signal: load.signal,
@@ -84,6 +90,31 @@ function checkedToken(name: string, given: string | undefined): string | undefin
   throw configError(
     `${name}: expected an access token, of printable ASCII characters without spaces; its value is not shown`,
   );
+}
+
+/** Files of ours and of Python's library are laid out in different ways, so each has a folder of its own. */
+function cacheFolder(env: NodeJS.ProcessEnv): string {
+  if (env.HF_HOME && !env.DDPM_CACHE) return join(env.HF_HOME, 'ddpm-node', 'hub');
+  return join(userCacheFolder(env, process.platform), 'hub');
+}
+
+/** The token of `hf auth login`, in the folder that HF_HOME names. It is for the hub of the environment. */
+function savedToken(env: NodeJS.ProcessEnv): string | undefined {
+  if (!env.HF_HOME) return undefined;
+  const file = join(env.HF_HOME, 'token');
+  let text: string;
+  try {
+    text = readFileSync(file, 'utf8');
+  } catch {
+    // Who has not logged in has none.
+    return undefined;
+  }
+  return text.trim() === '' ? undefined : checkedToken(file, text);
+}
+
+/** As Python's library reads its switches. */
+function isOn(value: string | undefined): boolean {
+  return /^(1|on|yes|true)$/i.test(value ?? '');
 }
 
 function endpointOf(value: string | undefined): string | undefined {

@@ -554,7 +554,10 @@ export interface HubOptions extends LoadOptions {
   revision?: string;
   /** Folder that the files are kept in; left out, `hub` in this package's per-user cache (`DDPM_CACHE`). */
   cacheDir?: string;
-  /** Access token, for repositories that are private or ask for consent; left out, the environment's `HF_TOKEN`. Sent to the hub alone. */
+  /**
+   * Access token, for repositories that are private or ask for consent; left out, the environment's (`HF_TOKEN`, or the file
+   * `token` in `HF_HOME`). Sent to the hub alone.
+   */
   token?: string;
   /** Address of the hub, or of a mirror; left out, the environment's `HF_ENDPOINT`, else Hugging Face's own. */
   hubUrl?: string;

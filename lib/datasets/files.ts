@@ -1,12 +1,14 @@
 /** Files and folders of pictures, and the words for what is wrong with them. */
-import { mkdir, readFile, stat } from 'node:fs/promises';
+import { readFile, stat } from 'node:fs/promises';
 import { AbortError, DdpmError } from '../errors';
+import { missing } from '../files/errors';
 import { whenFree } from '../files/whenFree';
 
 /** The first line of an error's message; of the file system's, only the reason. */
 export function reasonOf(error: unknown): string {
-  const { code, syscall, message } = error as NodeJS.ErrnoException;
+  const { code, syscall, message, path } = error as NodeJS.ErrnoException;
   if (code === undefined || syscall === undefined) return message.split('\n')[0];
+  if (code === 'ENOENT' && path?.includes('\uFFFD')) return missing(path);
   return message.replace(`${code}: `, '').replace(new RegExp(`, ${syscall}\\b.*$`, 's'), '');
 }
 
@@ -37,16 +39,5 @@ export async function isFolder(path: string): Promise<boolean> {
 export async function readWhole(path: string): Promise<Buffer> {
   return whenFree(() => readFile(path)).catch((error) => {
     throw unreadable(path, error);
-  });
-}
-
-/**
- * Makes a folder, and those it is in, where they are missing.
- *
- * @throws {DdpmError} `ERR_IO`: the file system refuses.
- */
-export async function makeFolder(path: string): Promise<void> {
-  await mkdir(path, { recursive: true }).catch((error) => {
-    throw new DdpmError('ERR_IO', `Cannot make the folder '${path}': ${reasonOf(error)}`, { cause: error });
   });
 }

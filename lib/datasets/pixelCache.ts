@@ -4,14 +4,15 @@
  */
 import { createHash } from 'node:crypto';
 import { type FileHandle, open, realpath, stat, statfs } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import sharp from 'sharp';
 import { mapOrdered, pacer } from '../concurrency';
 import { DdpmError, throwIfAborted } from '../errors';
 import { writeFileAtomic } from '../files/atomic';
+import { makeFolderFor } from '../files/folders';
 import { whenFree } from '../files/whenFree';
 import { readPicture, type Target } from './decode';
-import { makeFolder, mayPass, reasonOf } from './files';
+import { mayPass, reasonOf } from './files';
 import { type Decoded, mapFile, type Shape, type UnreadFile } from './store';
 
 const FORMAT = 'ddpm-node pixels';
@@ -194,7 +195,7 @@ export async function writeCache(
   { height, width, channels }: Shape,
   fill: (append: (levels: Uint8Array) => Promise<void>) => Promise<Findings>,
 ): Promise<Decoded> {
-  await makeFolder(dirname(path));
+  await makeFolderFor(path);
   await writeFileAtomic(path, async (file) => {
     const pixels = new BufferedWriter(file, HEAD_BYTES);
     let count = 0;

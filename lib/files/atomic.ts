@@ -2,7 +2,20 @@
  * Writes that are whole or not there at all. Everything is written under another name and flushed first; then it is
  * renamed into place, and the folder is flushed.
  */
-import { type FileHandle, mkdir, open, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import type { Stats } from 'node:fs';
+import {
+  chmod,
+  chown,
+  type FileHandle,
+  mkdir,
+  open,
+  readdir,
+  readFile,
+  readlink,
+  realpath,
+  rm,
+  stat,
+} from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
 import { DdpmError, throwIfAborted } from '../errors';
 import { isMissing, writeError } from './errors';
@@ -17,6 +30,7 @@ import {
   syncFile,
   syncFolder,
   syncFolders,
+  temporaryFor,
 } from './folders';
 import { requireSpace } from './space';
 
@@ -24,7 +38,8 @@ const STAGE_PREFIX = '.ddpm-save-';
 const STAGE_NAME = /^\.ddpm-save-[0-9a-f]{12}$/;
 
 /**
- * Writes a file, replacing the one of that name; until the end the old one stays as it is, also if this throws.
+ * Writes a file, replacing the one of that name; until the end the old one stays as it is, also if this throws. A link of
+ * that name stays, and what it leads to is replaced; the new file has the old one's mode and, where that may be, its owner.
  *
  * @param write Fills the new file.
  * @throws {DdpmError} `ERR_IO` with the system's reason, and whatever `write` throws. {@link AbortError}.
@@ -35,23 +50,58 @@ export async function writeFileAtomic(
   signal?: AbortSignal,
 ): Promise<void> {
   throwIfAborted(signal);
-  const temporary = `${path}.tmp-${randomName()}`;
+  let temporary: string | undefined;
   try {
-    const file = await open(temporary, 'wx');
+    const before = await statIfThere(path);
+    // Renamed over, a pipe or a device would be gone.
+    if (before && !before.isFile()) throw new DdpmError('ERR_IO', `${path}: could not be written: it is no plain file`);
+    const target = await behindLinks(path);
+    temporary = temporaryFor(target);
+    const file = await open(temporary, 'wx', before && modeOf(before));
     try {
       await write(file);
-      await syncFile(file);
+      await syncFile(file, path);
     } finally {
       await file.close();
     }
+    if (before) await keepAttributes(temporary, before);
     throwIfAborted(signal);
-    await move(temporary, path);
-    await syncFolder(dirname(path));
+    await move(temporary, target);
+    await syncFolder(dirname(target));
   } catch (error) {
     // What went wrong first is what the caller must hear of.
-    await rm(temporary, { force: true }).catch(() => {});
+    if (temporary !== undefined) await rm(temporary, { force: true }).catch(() => {});
     throw writeError(error, path);
   }
+}
+
+/** What a file or folder is, behind links; undefined where there is none. */
+async function statIfThere(path: string): Promise<Stats | undefined> {
+  try {
+    return await stat(path);
+  } catch (error) {
+    if (isMissing(error)) return undefined;
+    throw error;
+  }
+}
+
+/** The place that a path leads to, also where links lead to nothing yet. */
+async function behindLinks(path: string): Promise<string> {
+  const target = await readlink(path).catch(() => undefined);
+  if (target === undefined) return path;
+  return behindLinks(resolve(await realpath(dirname(path)), target));
+}
+
+/** Gives a new file what is not its contents of the one that it replaces. What the system does not allow is left out. */
+async function keepAttributes(file: string, before: Stats): Promise<void> {
+  const after = await stat(file);
+  if (after.uid !== before.uid || after.gid !== before.gid) await chown(file, before.uid, before.gid).catch(() => {});
+  // Again, as it was made with what the umask leaves.
+  if (modeOf(after) !== modeOf(before)) await chmod(file, modeOf(before)).catch(() => {});
+}
+
+function modeOf({ mode }: Stats): number {
+  return mode & 0o777;
 }
 
 /** A file of a set that belongs together. */
@@ -148,7 +198,7 @@ async function writeStage(stage: string, files: readonly FileToWrite[]): Promise
   await mkdir(stage);
   await mkdir(incoming);
   for (const file of files) {
-    await mkdir(dirname(join(incoming, file.path)), { recursive: true });
+    await makeFolder(dirname(join(incoming, file.path)));
     try {
       await file.write(join(incoming, file.path));
     } catch (error) {
@@ -157,7 +207,7 @@ async function writeStage(stage: string, files: readonly FileToWrite[]): Promise
       throw system === undefined ? error : writeError(system, join(dirname(stage), file.path));
     }
   }
-  await writeFile(list, JSON.stringify(paths), { flush: true });
+  await writeFileAtomic(list, (file) => file.writeFile(JSON.stringify(paths)));
   await syncFolders(incoming, foldersOf(paths));
   await syncFolder(stage);
   await syncFolder(dirname(stage));
@@ -173,6 +223,10 @@ async function commit(
   const made: string[] = [];
   try {
     for (const path of foldersOf(paths)) made.push(...(await makeFolder(join(folder, path))));
+    for (const path of paths) {
+      const before = await statIfThere(join(folder, path));
+      if (before?.isFile()) await keepAttributes(join(incoming, path), before);
+    }
     await mkdir(outgoing);
     for (const path of leaving) await moveIfThere(path, folder, outgoing);
     await syncFolders(folder, foldersOf(leaving));
@@ -220,13 +274,14 @@ async function discard(stage: string): Promise<void> {
 async function mendFolder(folder: string): Promise<void> {
   for (const stage of await interruptedWrites(folder)) {
     await rollBack(folder, stage);
-    await rm(stage, { recursive: true, force: true });
+    // What is left of it is in nobody's way.
+    await rm(stage, { recursive: true, force: true }).catch(() => {});
   }
 }
 
 async function moveIfThere(path: string, from: string, to: string): Promise<void> {
   if (!(await exists(join(from, path)))) return;
-  await mkdir(dirname(join(to, path)), { recursive: true });
+  await makeFolder(dirname(join(to, path)));
   await move(join(from, path), join(to, path));
 }
 

@@ -13,15 +13,32 @@ export function readError(error: unknown, path: string): unknown {
   const code = systemCode(error);
   if (code === undefined) return error;
   if (code === 'ENOENT' || code === 'ENOTDIR') {
-    return new DdpmError('ERR_CHECKPOINT', `${path}: no such file`, { cause: error });
+    return new DdpmError('ERR_CHECKPOINT', `${path}: ${missing(path)}`, { cause: error });
   }
-  return new DdpmError('ERR_IO', `${path}: could not be read: ${(error as Error).message}`, { cause: error });
+  return new DdpmError('ERR_IO', `${path}: could not be read: ${reasonOf(error)}`, { cause: error });
+}
+
+/**
+ * Why there is nothing of a name. One that is not UTF-8 has U+FFFD in place of what JavaScript's strings cannot hold, and
+ * no longer leads to its file.
+ */
+export function missing(path: string, what = 'file'): string {
+  return path.includes('\uFFFD')
+    ? `the name is not in UTF-8, and cannot be opened: rename the ${what}`
+    : `no such ${what}`;
 }
 
 /** What to throw where a file or folder could not be written; errors that are not the file system's come back as they are. */
 export function writeError(error: unknown, path: string): unknown {
   if (systemCode(error) === undefined) return error;
-  return new DdpmError('ERR_IO', `${path}: could not be written: ${(error as Error).message}`, { cause: error });
+  return new DdpmError('ERR_IO', `${path}: could not be written: ${reasonOf(error)}`, { cause: error });
+}
+
+/** Node's own message says of its permission model nothing but that access was restricted. */
+function reasonOf(error: unknown): string {
+  const { message, permission, resource } = error as Error & { permission?: string; resource?: string };
+  if (systemCode(error) !== 'ERR_ACCESS_DENIED') return message;
+  return `Node's permission model forbids it (${permission ?? message}${resource ? ` ${resource}` : ''})`;
 }
 
 /** Whether an error says that a file or folder is not there. */
@@ -29,8 +46,12 @@ export function isMissing(error: unknown): boolean {
   return systemCode(error) === 'ENOENT' || systemCode(error) === 'ENOTDIR';
 }
 
-/** `ENOSPC`, `EACCES`, …; undefined for any other error. Asks for no class: the error may be of another realm. */
-function systemCode(error: unknown): string | undefined {
+/**
+ * `ENOSPC`, `EACCES`, …, and what Node's permission model says; undefined for any other error. Asks for no class: the error
+ * may be of another realm.
+ */
+export function systemCode(error: unknown): string | undefined {
   const { code, syscall } = Object(error) as { code?: unknown; syscall?: unknown };
+  if (code === 'ERR_ACCESS_DENIED') return code;
   return typeof code === 'string' && typeof syscall === 'string' ? code : undefined;
 }

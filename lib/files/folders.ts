@@ -2,27 +2,68 @@
 import { randomBytes } from 'node:crypto';
 import { fsync } from 'node:fs';
 import { type FileHandle, lstat, mkdir, open, rename, rmdir, stat } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { promisify } from 'node:util';
-import { isMissing } from './errors';
+import { warnOnce } from '../warn';
+import { isMissing, systemCode, writeError } from './errors';
 import { patiently } from './patiently';
 
 const fsyncDescriptor = promisify(fsync);
 
-/** Makes what was written to a file last through a power cut: `file.sync()`, which Yarn's Plug'n'Play has not got. */
-export function syncFile(file: FileHandle): Promise<void> {
-  return fsyncDescriptor(file.fd);
+/**
+ * What says that something cannot be flushed here, and not that flushing failed: some file systems over a network or of
+ * shared folders know no such call, for folders above all; a folder may be written but not read; files may run out.
+ */
+const CANNOT_FLUSH = new Set([
+  'EACCES',
+  'EBADF',
+  'EINVAL',
+  'EISDIR',
+  'EMFILE',
+  'ENFILE',
+  'ENOSYS',
+  'ENOTSUP',
+  'EOPNOTSUPP',
+  'EPERM',
+  'ERR_ACCESS_DENIED',
+]);
+
+/**
+ * Makes what was written to a file last through a power cut, where the file system can.
+ *
+ * @param path Whose file it is, for the warning.
+ */
+export async function syncFile(file: FileHandle, path: string): Promise<void> {
+  await flushing(path, () => flush(file));
 }
 
-/** Makes the names in a folder last through a power cut. */
+/** Makes the names in a folder last through a power cut, where the file system can. */
 export async function syncFolder(folder: string): Promise<void> {
   // Windows has no such call for folders, and refuses to open one.
   if (process.platform === 'win32') return;
-  const handle = await open(folder);
+  await flushing(folder, async () => {
+    const handle = await open(folder);
+    try {
+      await flush(handle);
+    } finally {
+      await handle.close();
+    }
+  });
+}
+
+/** Yarn's Plug'n'Play has no `file.sync()`, and Node's permission model allows nothing else. */
+function flush(file: FileHandle): Promise<void> {
+  return typeof file.sync === 'function' ? file.sync() : fsyncDescriptor(file.fd);
+}
+
+async function flushing(path: string, work: () => Promise<void>): Promise<void> {
   try {
-    await syncFile(handle);
-  } finally {
-    await handle.close();
+    await work();
+  } catch (error) {
+    const code = systemCode(error);
+    if (code === undefined || !CANNOT_FLUSH.has(code)) throw error;
+    const what = 'what is saved is there, but a power cut may take it away';
+    warnOnce('DDPM_NOT_FLUSHED', `${path}: cannot be flushed to the disk (${code}): ${what}`);
   }
 }
 
@@ -70,6 +111,18 @@ export async function makeFolder(folder: string): Promise<string[]> {
   return [folder, ...above];
 }
 
+/**
+ * {@link makeFolder} for the folder that a file is to be in.
+ *
+ * @throws {DdpmError} `ERR_IO`.
+ */
+export async function makeFolderFor(file: string): Promise<void> {
+  const folder = dirname(resolve(file));
+  await makeFolder(folder).catch((error: unknown) => {
+    throw writeError(error, folder);
+  });
+}
+
 async function isFolder(path: string): Promise<boolean> {
   try {
     return (await stat(path)).isDirectory();
@@ -101,6 +154,14 @@ export async function oneAtATime<T>(path: string, work: () => Promise<T>): Promi
   } finally {
     if (tails.get(path) === tail) tails.delete(path);
   }
+}
+
+/**
+ * A name in the folder of a file for what is to become that file. It is short whatever the file's own is, which may be as
+ * long as names can be.
+ */
+export function temporaryFor(file: string): string {
+  return join(dirname(file), `.ddpm-file-${randomName()}`);
 }
 
 /** For a temporary name. */

@@ -7,16 +7,19 @@
  * - `snapshots/<commit>.json`: what the hub lists of the commit, as far as it is part of a model;
  * - `refs/<revision>`: the commit that a branch or tag stood for when it was last asked for.
  */
-import { randomBytes } from 'node:crypto';
-import { copyFile, link, mkdir, open, readFile, rm, stat } from 'node:fs/promises';
+import { createHash } from 'node:crypto';
+import { copyFile, link, open, readFile, rm, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { readJsonObject, writeJson } from '../checkpoint/formats/json';
 import { DdpmError } from '../errors';
 import { writeFileAtomic } from '../files/atomic';
 import { isMissing, writeError } from '../files/errors';
-import { move, syncFile, syncFolder } from '../files/folders';
+import { makeFolder, move, syncFile, syncFolder, temporaryFor } from '../files/folders';
 import { isCommit, isRemoteFile, type RemoteFile } from './client';
 import type { Endpoint } from './http';
+
+/** Bytes of a file's name that every file system takes, with room for more. */
+const LONGEST_NAME = 200;
 
 /** The folder of a repository in the cache. */
 export class RepositoryCache {
@@ -41,8 +44,7 @@ export class RepositoryCache {
 
   /** Makes the folders that are written to. */
   async prepare(): Promise<void> {
-    for (const name of ['partials', 'blobs', 'snapshots', 'refs'])
-      await mkdir(join(this.path, name), { recursive: true });
+    for (const name of ['partials', 'blobs', 'snapshots', 'refs']) await makeFolder(join(this.path, name));
   }
 
   /** The commit that a revision stood for; undefined where it was never asked for. */
@@ -77,9 +79,9 @@ export class RepositoryCache {
   async place(commit: string, file: RemoteFile): Promise<void> {
     const target = join(this.snapshot(commit), file.path);
     if (await isWhole(target, file)) return;
-    const temporary = `${target}.tmp-${randomBytes(6).toString('hex')}`;
+    const temporary = temporaryFor(target);
     try {
-      await mkdir(dirname(target), { recursive: true });
+      await makeFolder(dirname(target));
       await link(this.blob(file), temporary).catch(() => copyWhole(this.blob(file), temporary));
       await move(temporary, target);
       await syncFolder(dirname(target));
@@ -92,12 +94,25 @@ export class RepositoryCache {
   }
 
   private ref(revision: string): string {
-    return join(this.path, 'refs', encodeURIComponent(revision));
+    return join(this.path, 'refs', fileNameOf(revision));
   }
 
   private listing(commit: string): string {
     return `${this.snapshot(commit)}.json`;
   }
+}
+
+/**
+ * A file name for a branch or tag. Capitals are written otherwise, since on some file systems they are no other letters, and
+ * what would be too long as a name is hashed.
+ */
+function fileNameOf(revision: string): string {
+  const capitals = /[A-Z]/g;
+  const name = encodeURIComponent(revision.replace(capitals, (letter) => `^${letter.toLowerCase()}`)).replaceAll(
+    '%5E',
+    '^',
+  );
+  return name.length <= LONGEST_NAME ? name.toLowerCase() : createHash('sha256').update(revision).digest('hex');
 }
 
 /** Whether a file is there with all its bytes: it was checked before it got its name. */
@@ -115,7 +130,7 @@ async function copyWhole(from: string, to: string): Promise<void> {
   await copyFile(from, to);
   const file = await open(to, 'r+');
   try {
-    await syncFile(file);
+    await syncFile(file, to);
   } finally {
     await file.close();
   }

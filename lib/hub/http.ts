@@ -4,6 +4,7 @@
  */
 import { DdpmError, throwIfAborted } from '../errors';
 import { onAbort } from '../operation';
+import { byWayOf, request } from './proxy';
 import { Passing, retrying } from './retry';
 
 /** Milliseconds without a byte before a connection counts as dead. */
@@ -22,6 +23,8 @@ export interface Endpoint {
   repository: string;
   revision: string;
   token: string | undefined;
+  /** Whether nothing is to be asked: what is in the cache must do. */
+  offline: boolean;
   signal: AbortSignal | undefined;
 }
 
@@ -86,8 +89,8 @@ export async function get(endpoint: Endpoint, url: URL, headers: Headers, signal
   for (let redirects = 0; ; redirects++) {
     const sent = new Headers(headers);
     if (endpoint.token !== undefined && target.origin === hub) sent.set('authorization', `Bearer ${endpoint.token}`);
-    const response = await fetch(target, { headers: sent, redirect: 'manual', signal }).catch((error: unknown) => {
-      throw unreachable(endpoint, error);
+    const response = await request(target, sent, signal, IDLE_MS).catch((error: unknown) => {
+      throw error instanceof DdpmError ? error : unreachable(endpoint, error);
     });
     const location = response.status >= 300 && response.status < 400 ? response.headers.get('location') : null;
     if (location === null) {
@@ -122,19 +125,22 @@ export async function* chunksOf(endpoint: Endpoint, response: Response, alive: (
 
 /** The hub did something that it should not. */
 export function hubError({ hubUrl, repository }: Endpoint, what: string): DdpmError {
-  return new DdpmError('ERR_HUB', `${repository}: the hub ${hubUrl} ${what}`);
+  return new DdpmError('ERR_HUB', `${repository}: the hub ${hubUrl}${byWayOf(hubUrl)} ${what}`);
 }
 
 function refusal(endpoint: Endpoint, response: Response, target: URL): Error {
   const { hubUrl, repository, revision, token } = endpoint;
   const { status, headers } = response;
   if (status === 408 || status === 429 || status >= 500) {
-    const reason = new DdpmError('ERR_NETWORK', `${repository}: ${target.origin} answers with HTTP ${status}`);
+    const reason = new DdpmError(
+      'ERR_NETWORK',
+      `${repository}: ${target.origin}${byWayOf(target.href)} answers with HTTP ${status}`,
+    );
     return new Passing(reason, retryAfter(headers.get('retry-after')));
   }
   const code = headers.get('x-error-code');
   if (target.origin !== new URL(hubUrl).origin) {
-    return hubError(endpoint, `sends to ${target.origin}, which answers with HTTP ${status}`);
+    return hubError(endpoint, `sends to ${target.origin}${byWayOf(target.href)}, which answers with HTTP ${status}`);
   }
   if (code === 'GatedRepo') {
     const advice = token === undefined ? ", then pass a token (the option 'token' or HF_TOKEN)" : '';
@@ -165,7 +171,7 @@ function retryAfter(value: string | null): number | undefined {
 /** What Node's fetch throws where there is no answer, or where one breaks off, says little; its cause tells. */
 function unreachable({ repository, hubUrl }: Endpoint, error: unknown): Error {
   const { message, code } = ((error as Error).cause ?? error) as NodeJS.ErrnoException;
-  const text = `${repository}: no answer, or not all of it, from ${hubUrl} (${message || code})`;
+  const text = `${repository}: no answer, or not all of it, from ${hubUrl}${byWayOf(hubUrl)} (${message || code})`;
   const reason = new DdpmError('ERR_NETWORK', text, { cause: error });
   // Another attempt would take as long.
   return code === 'UND_ERR_CONNECT_TIMEOUT' ? reason : new Passing(reason);

@@ -4,6 +4,7 @@ import { MAX_JSON_BYTES, readJsonObject } from '../checkpoint/formats/json';
 import type { HubSource } from '../config';
 import { DdpmError, throwIfAborted } from '../errors';
 import { writeError } from '../files/errors';
+import { warn, warnOnce } from '../warn';
 import { isWhole, RepositoryCache } from './cache';
 import { commitOf, defaultHubUrl, isCommit, listModelFiles, type RemoteFile } from './client';
 import type { Endpoint } from './http';
@@ -25,12 +26,13 @@ import { fetchBlob } from './transfer';
  */
 export async function downloadModel(source: HubSource, variant?: string): Promise<string> {
   throwIfAborted(source.signal);
-  const { repository, revision, token, signal } = source;
+  const { repository, revision, token, offline, signal } = source;
   const endpoint: Endpoint = {
     hubUrl: source.hubUrl ?? (await defaultHubUrl()),
     repository,
     revision,
     token,
+    offline,
     signal,
   };
   const cache = new RepositoryCache(source.cacheDir, endpoint);
@@ -50,19 +52,21 @@ async function snapshotOf(
 ): Promise<string> {
   const { revision } = endpoint;
   try {
+    if (endpoint.offline)
+      throw new DdpmError('ERR_NETWORK', `${endpoint.repository}: HF_HUB_OFFLINE keeps from asking a hub`);
     const commit = isCommit(revision) ? revision : await commitOf(endpoint);
     if (!(await isCached(endpoint, cache, commit, variant)))
       await download(endpoint, cache, commit, variant, onProgress);
-    await cache.writeRef(revision, commit);
+    await noting(cache, () => cache.writeRef(revision, commit));
     return commit;
   } catch (error) {
     if (!(error instanceof DdpmError && error.code === 'ERR_NETWORK')) throw error;
     const commit = await cache.readRef(revision);
     if (commit !== undefined && (await isCached(endpoint, cache, commit, variant))) {
-      process.emitWarning(
-        `${error.message}; using revision '${revision}' from the cache: commit ${commit}`,
-        'DdpmWarning',
-      );
+      if (!endpoint.offline) {
+        const used = `using revision '${revision}' from the cache: commit ${commit}`;
+        warn('DDPM_HUB_UNREACHABLE', `${error.message}; ${used}`);
+      }
       return commit;
     }
     const advice =
@@ -93,9 +97,22 @@ async function download(
     await progress.done(file);
   }
   for (const file of files) await cache.place(commit, file);
-  // Last: no listing that led to an error stays.
-  await cache.writeListing(commit, listing);
-  await removeForgotten(cache.partials);
+  await noting(cache, async () => {
+    // Last: no listing that led to an error stays.
+    await cache.writeListing(commit, listing);
+    await removeForgotten(cache.partials);
+  });
+}
+
+/** Keeps the cache's notes. The model is there without them: a cache that cannot be written is no reason to fail. */
+async function noting(cache: RepositoryCache, work: () => Promise<void>): Promise<void> {
+  try {
+    await work();
+  } catch (error) {
+    const failure = writeError(error, cache.path);
+    if (!(failure instanceof DdpmError && failure.code === 'ERR_IO')) throw error;
+    warnOnce('DDPM_HUB_CACHE', `${failure.message}; the model is loaded all the same`);
+  }
 }
 
 async function isCached(

@@ -71,12 +71,12 @@ async function complete(
   const handle = await open(path, 'r+');
   try {
     const inOne = await fill(endpoint, commit, file, handle, onBytes);
-    if (await isRight(handle, file, endpoint.signal)) return await syncFile(handle);
+    if (await isRight(handle, file, endpoint.signal)) return await syncFile(handle, path);
     // One of the pieces may be of other contents.
     if (!inOne) {
       await handle.truncate(0);
       await fill(endpoint, commit, file, handle, onBytes);
-      if (await isRight(handle, file, endpoint.signal)) return await syncFile(handle);
+      if (await isRight(handle, file, endpoint.signal)) return await syncFile(handle, path);
     }
     await rm(path, { force: true });
     throw hubError(endpoint, `sends ${file.path} with other contents than it lists (checksum ${file.oid})`);

@@ -3,6 +3,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { constants } from 'node:os';
 import { delimiter, dirname, join, resolve } from 'node:path';
+import { DdpmError } from '../errors';
 import { userCacheFolder } from '../files/userCache';
 import type { AddonRecord } from './record';
 
@@ -15,17 +16,21 @@ import type { AddonRecord } from './record';
  */
 export function findLibtorch(root: string, { libtorch, variant }: AddonRecord): { folder: string } | { why: string[] } {
   const { DDPM_LIBTORCH: named } = process.env;
-  const cached = join(
-    userCacheFolder(process.env, process.platform),
-    `libtorch-${libtorch.version}-${variant}`,
-    'torch',
-  );
-  const places = named ? [resolve(named)] : [join(root, 'build', 'libtorch'), cached];
+  // Asked for only where it is needed: there may be no home folder to keep a cache in.
+  const cached = () =>
+    join(userCacheFolder(process.env, process.platform), `libtorch-${libtorch.version}-${variant}`, 'torch');
+  const places = named ? [() => resolve(named)] : [() => join(root, 'build', 'libtorch'), cached];
   const why = [];
-  for (const folder of places) {
-    const problem = folder === cached && !isFinished(folder) ? 'not there' : problemOf(folder, libtorch);
-    if (problem === undefined) return { folder };
-    why.push(`LibTorch in ${folder}${named ? ' (DDPM_LIBTORCH)' : ''}: ${problem}`);
+  for (const place of places) {
+    try {
+      const folder = place();
+      const problem = place === cached && !isFinished(folder) ? 'not there' : problemOf(folder, libtorch);
+      if (problem === undefined) return { folder };
+      why.push(`LibTorch in ${folder}${named ? ' (DDPM_LIBTORCH)' : ''}: ${problem}`);
+    } catch (error) {
+      if (!(error instanceof DdpmError)) throw error;
+      why.push(`LibTorch in the user's cache: ${error.message}`);
+    }
   }
   return { why };
 }

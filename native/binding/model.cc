@@ -244,6 +244,7 @@ Napi::Value Model::export_weights(const Napi::CallbackInfo& info) {
     for (auto& set : copies.sets) weights.Set(weights.Length(), Weights::wrap(js, std::move(set)));
     Napi::Object object = Napi::Object::New(js);
     object.Set("step", static_cast<double>(copies.step));
+    object.Set("averaged", static_cast<double>(copies.averaged));
     object.Set("weights", weights);
     return object;
   });
@@ -269,7 +270,7 @@ Napi::Value Model::import_weights(const Napi::CallbackInfo& info) {
     ema = ema || name == "ema";
   }
   const Operation operation(env, info.This().As<Napi::Object>());
-  engine_->import_weights(set, raw, ema, operation.cancelled(),
+  engine_->import_weights(set, raw, ema, info[2].ToNumber().Int64Value(), operation.cancelled(),
                           operation.completion<bool>([](Napi::Env js, bool&&) { return js.Undefined(); }));
   return operation.handle(env);
 }

@@ -66,6 +66,7 @@ Napi::Value TrainingStateObject::counters(const Napi::CallbackInfo& info) {
   Napi::Object object = Napi::Object::New(env);
   object.Set("step", static_cast<double>(counters.step));
   object.Set("updates", static_cast<double>(counters.updates));
+  object.Set("averaged", static_cast<double>(counters.averaged));
   object.Set("imagesSeen", static_cast<double>(counters.images_seen));
   object.Set("skippedInARow", static_cast<double>(counters.tally.skipped_in_a_row));
   object.Set("unreportedLosses", static_cast<double>(counters.tally.finite));
@@ -76,6 +77,7 @@ Napi::Value TrainingStateObject::counters(const Napi::CallbackInfo& info) {
 TrainingCounters training_counters(const Napi::Object& counters) {
   return {.step = integer(counters, "step"),
           .updates = integer(counters, "updates"),
+          .averaged = integer(counters, "averaged"),
           .images_seen = integer(counters, "imagesSeen"),
           .tally = {.finite = integer(counters, "unreportedLosses"),
                     .loss = number(counters, "unreportedLoss"),

@@ -166,7 +166,7 @@ void Engine::predict(at::Tensor x, std::vector<int64_t> t, std::vector<int64_t> 
 void Engine::export_weights(std::vector<WeightSet> sets, std::shared_ptr<std::atomic<bool>> cancelled,
                             Completion<ExportedWeights> completion) {
   submit<ExportedWeights>(std::move(cancelled), std::move(completion), [this, sets = std::move(sets)] {
-    ExportedWeights copies{step_, {}};
+    ExportedWeights copies{step_, trainer_ ? trainer_->averaged() : averaged_, {}};
     for (const WeightSet set : sets) copies.sets.push_back(set_of(set).copy_to(at::kCPU));
     return copies;
   });
@@ -184,9 +184,9 @@ void Engine::create_weights(std::shared_ptr<std::atomic<bool>> cancelled, Comple
                        [this] { return ParameterSet::zeros(layout_, at::kCPU); });
 }
 
-void Engine::import_weights(ParameterSet weights, bool raw, bool ema, std::shared_ptr<std::atomic<bool>> cancelled,
-                            Completion<bool> completion) {
-  submit<bool>(std::move(cancelled), std::move(completion), [this, weights = std::move(weights), raw, ema] {
+void Engine::import_weights(ParameterSet weights, bool raw, bool ema, int64_t averaged,
+                            std::shared_ptr<std::atomic<bool>> cancelled, Completion<bool> completion) {
+  submit<bool>(std::move(cancelled), std::move(completion), [this, weights = std::move(weights), raw, ema, averaged] {
     if (training_) throw Error("ERR_BUSY", "weights cannot be replaced while train() runs");
     before_weights_change();
     const ParameterSet imported = weights.copy_to(config_.device);
@@ -194,6 +194,7 @@ void Engine::import_weights(ParameterSet weights, bool raw, bool ema, std::share
     if (ema) ema_ = imported;
     trainer_.reset();
     step_ = 0;
+    averaged_ = averaged;
     return true;
   });
 }
@@ -237,7 +238,8 @@ std::shared_ptr<TrainingState> Engine::copy_state() {
   const auto copy = [](const ParameterSet& set) { return set.copy_to(at::kCPU); };
   const auto zeros = [this] { return ParameterSet::zeros(layout_, at::kCPU); };
   if (!trainer_) {
-    return std::make_shared<TrainingState>(TrainingState{copy(raw_), copy(ema_), zeros(), zeros(), {}});
+    return std::make_shared<TrainingState>(
+        TrainingState{copy(raw_), copy(ema_), zeros(), zeros(), {.averaged = averaged_}});
   }
   const TrainingState& state = trainer_->state();
   return std::make_shared<TrainingState>(
@@ -248,7 +250,7 @@ std::shared_ptr<TrainingState> Engine::copy_state() {
 Trainer& Engine::trainer() {
   if (!trainer_) {
     if (ema_.flat().is_same(raw_.flat())) ema_ = raw_.clone();
-    trainer_ = std::make_unique<Trainer>(config_.training, raw_, ema_);
+    trainer_ = std::make_unique<Trainer>(config_.training, raw_, ema_, averaged_);
   }
   return *trainer_;
 }

@@ -45,6 +45,7 @@ enum class WeightSet { kRaw, kEma, kGradient };
 
 struct ExportedWeights {
   int64_t step = 0;
+  int64_t averaged = 0;            // updates that the average has taken in
   std::vector<ParameterSet> sets;  // as they were asked for
 };
 
@@ -79,9 +80,10 @@ class Engine {
                       Completion<ExportedWeights> completion);
   // All zero, on the CPU: to be filled by the caller.
   void create_weights(std::shared_ptr<std::atomic<bool>> cancelled, Completion<ParameterSet> completion);
-  // Replaces the raw weights, the EMA, or both; the optimizer and the step count start afresh.
-  void import_weights(ParameterSet weights, bool raw, bool ema, std::shared_ptr<std::atomic<bool>> cancelled,
-                      Completion<bool> completion);
+  // Replaces the raw weights, the EMA, or both; the optimizer and the step count start afresh. `averaged` updates count
+  // as taken in by the average.
+  void import_weights(ParameterSet weights, bool raw, bool ema, int64_t averaged,
+                      std::shared_ptr<std::atomic<bool>> cancelled, Completion<bool> completion);
 
   // A copy of the state of training, on the CPU.
   void export_state(std::shared_ptr<std::atomic<bool>> cancelled,
@@ -147,6 +149,7 @@ class Engine {
   const std::shared_ptr<const ParameterLayout> layout_;
   const GaussianDiffusion diffusion_;
   std::atomic<int64_t> step_{0};
+  int64_t averaged_ = 0;  // until there is a trainer, which counts on
   std::atomic<bool> stopping_{false};
 
   std::mutex mutex_;  // guards what follows, up to the blank line

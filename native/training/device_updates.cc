@@ -63,7 +63,7 @@ cuda::UpdateReport DeviceUpdates::finish(TrainingState& state, ParameterSet& gra
   const int64_t count = gradient.flat().numel();
   const auto values = [](const ParameterSet& set) { return set.flat().mutable_data_ptr<float>(); };
   auto* report = static_cast<cuda::UpdateReport*>(report_.mutable_data_ptr());
-  const AdamStep step = adam.device_step(1 - average.decay(state.counters.updates));
+  const AdamStep step = adam.device_step(1 - average.decay(state.counters.averaged));
   double largest_norm = adam.largest_norm(state.raw);
   cuda::UpdateReport told{};
   for (;;) {

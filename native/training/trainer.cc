@@ -52,9 +52,12 @@ std::unique_ptr<HalfWeights> copies_for(Precision precision, const ParameterSet&
 
 }  // namespace
 
-Trainer::Trainer(const TrainingConfig& config, ParameterSet raw, ParameterSet ema)
-    : Trainer(config,
-              TrainingState{raw, std::move(ema), ParameterSet::zeros_like(raw), ParameterSet::zeros_like(raw), {}}) {}
+Trainer::Trainer(const TrainingConfig& config, ParameterSet raw, ParameterSet ema, int64_t averaged)
+    : Trainer(config, TrainingState{raw,
+                                    std::move(ema),
+                                    ParameterSet::zeros_like(raw),
+                                    ParameterSet::zeros_like(raw),
+                                    {.averaged = averaged}}) {}
 
 Trainer::Trainer(const TrainingConfig& config, TrainingState state)
     : config_(config),
@@ -114,8 +117,9 @@ StepResult Trainer::update(const Passes& passes, const BatchFunction& batch, con
     result.non_finite = NonFinite::kUpdate;
   } else {
     at::NoGradGuard no_gradients;
-    adam_.update(state_.raw, gradient_, result.gradient_norm, state_.ema, 1 - average_.decay(counters.updates));
+    adam_.update(state_.raw, gradient_, result.gradient_norm, state_.ema, 1 - average_.decay(counters.averaged));
     counters.updates = adam_.updates();
+    ++counters.averaged;
   }
   ++counters.step;
   counters.images_seen += passes.images;
@@ -148,6 +152,7 @@ StepResult Trainer::update_on_device(const Passes& passes, const BatchFunction& 
   switch (report.verdict) {
     case cuda::Verdict::kMade:
       counters.updates = adam_.updates();
+      ++counters.averaged;
       break;
     case cuda::Verdict::kLossNotFinite:
       result.non_finite = NonFinite::kLoss;

@@ -59,8 +59,8 @@ class Trainer {
   // Images [first, first + count) of the update.
   using BatchFunction = std::function<Batch(int64_t first, int64_t count)>;
 
-  // From weights that were never trained.
-  Trainer(const TrainingConfig& config, ParameterSet raw, ParameterSet ema);
+  // From weights alone; `averaged` updates are in their average.
+  Trainer(const TrainingConfig& config, ParameterSet raw, ParameterSet ema, int64_t averaged);
   // From where a training was; the weights of `state` are shared, not copied.
   Trainer(const TrainingConfig& config, TrainingState state);
 
@@ -74,6 +74,7 @@ class Trainer {
                                          const std::atomic<bool>& cancelled);
 
   int64_t step() const { return state_.counters.step; }
+  int64_t averaged() const { return state_.counters.averaged; }
   int64_t skipped() const { return step() - state_.counters.updates; }
   int64_t images_seen() const { return state_.counters.images_seen; }
   Tally& tally() { return state_.counters.tally; }

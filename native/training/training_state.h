@@ -16,13 +16,14 @@ struct Tally {
 
 struct TrainingCounters {
   int64_t step = 0;         // updates, the skipped ones included
-  int64_t updates = 0;      // of the weights, by Adam and by the moving average: all but the skipped ones
+  int64_t updates = 0;      // of the weights: all but the skipped ones
+  int64_t averaged = 0;     // by the moving average: those before its weights were loaded, too
   int64_t images_seen = 0;  // by all updates together: the position in the data order
-  Tally tally;
+  Tally tally{};
 };
 
 // All that one update leaves to the next. Random numbers are no part of it: they are functions of the seed, the step
-// and the image (kernels/philox.h), and the learning rate and the decay of the average are functions of `updates`.
+// and the image (kernels/philox.h), and the learning rate and the decay of the average are functions of the counts.
 struct TrainingState {
   ParameterSet raw;
   ParameterSet ema;

@@ -6,7 +6,7 @@
 import { existsSync, readFileSync, statSync } from 'node:fs';
 import { mkdir, mkdtemp, open, readdir, rename, rm, stat } from 'node:fs/promises';
 import { homedir } from 'node:os';
-import { isAbsolute, join, resolve } from 'node:path';
+import { dirname, isAbsolute, join, resolve } from 'node:path';
 import { SetupError } from '../setup/report.mjs';
 import { inspect } from './inspect.mjs';
 import { withLock } from './lock.mjs';
@@ -17,6 +17,7 @@ import { withLock } from './lock.mjs';
  * @param {NodeJS.ProcessEnv} env `DDPM_CACHE` goes before the platform's own place
  * @param {NodeJS.Platform} platform
  * @returns {string}
+ * @throws {SetupError} it would be in the user's home folder, and there is none
  */
 export function cacheFolder(env, platform) {
   return join(base(env, platform), 'ddpm-node');
@@ -29,10 +30,25 @@ export function cacheFolder(env, platform) {
 function base(env, platform) {
   // npm runs scripts in the package's folder, and tells where the user was in INIT_CWD.
   if (env.DDPM_CACHE) return resolve(env.INIT_CWD ?? '', env.DDPM_CACHE);
-  if (platform === 'win32') return env.LOCALAPPDATA ?? join(homedir(), 'AppData', 'Local');
-  if (platform === 'darwin') return join(homedir(), 'Library', 'Caches');
+  if (platform === 'win32') return env.LOCALAPPDATA ?? join(home(), 'AppData', 'Local');
+  if (platform === 'darwin') return join(home(), 'Library', 'Caches');
   // The XDG specification has relative paths ignored.
-  return env.XDG_CACHE_HOME && isAbsolute(env.XDG_CACHE_HOME) ? env.XDG_CACHE_HOME : join(homedir(), '.cache');
+  return env.XDG_CACHE_HOME && isAbsolute(env.XDG_CACHE_HOME) ? env.XDG_CACHE_HOME : join(home(), '.cache');
+}
+
+/** The system has no entry for some users, such as those that a container is started as by their number alone. */
+function home() {
+  const problem =
+    'there is no home folder to keep a cache in (HOME is not set, and the system knows none of this user); ' +
+    'name a folder in DDPM_CACHE';
+  let folder;
+  try {
+    folder = homedir();
+  } catch (cause) {
+    throw new SetupError(problem, { cause });
+  }
+  if (folder === '') throw new SetupError(problem);
+  return folder;
 }
 
 /** Written last: a folder without it was never finished. It holds the size of each library. */
@@ -130,7 +146,7 @@ async function fillCache(parent, context, fill) {
 /** @param {string} folder */
 async function makeFolder(folder) {
   try {
-    await mkdir(folder, { recursive: true });
+    await makeAll(folder);
   } catch (cause) {
     const { code } = /** @type {NodeJS.ErrnoException} */ (cause);
     throw new SetupError(
@@ -140,6 +156,19 @@ async function makeFolder(folder) {
       },
     );
   }
+}
+
+/**
+ * Node's own way, `recursive`, says ENOENT where the file system is read-only.
+ *
+ * @param {string} folder
+ */
+async function makeAll(folder) {
+  if (existsSync(folder)) return;
+  await makeAll(dirname(folder));
+  await mkdir(folder).catch((error) => {
+    if (error.code !== 'EEXIST') throw error;
+  });
 }
 
 /** @param {string} tree */
@@ -153,7 +182,8 @@ async function writeMarker(tree) {
   const file = await open(join(tree, markerName), 'wx');
   try {
     await file.writeFile(JSON.stringify({ sizes }, null, 2));
-    await file.sync();
+    // Some file systems know no such call. The libraries' sizes are in the marker, so a damaged set-up is seen anyway.
+    await file.sync().catch(() => {});
   } finally {
     await file.close();
   }
@@ -178,14 +208,20 @@ async function replace(tree, context) {
 }
 
 /**
- * Deletes what set-ups that were killed have left, but for downloads that one may still go on from.
+ * Deletes what set-ups that were killed have left, but for downloads that one may still go on from. What cannot be deleted
+ * is in nobody's way.
  *
  * @param {string} parent
  */
 async function removeStrays(parent) {
   for (const name of await readdir(parent)) {
     const stray = join(parent, name);
-    const forgotten = name.startsWith(downloadPrefix) && Date.now() - (await stat(stray)).mtimeMs > forgottenAfter;
-    if (forgotten || name.startsWith(partialPrefix)) await rm(stray, { recursive: true, force: true });
+    const age = async () => Date.now() - (await stat(stray)).mtimeMs;
+    try {
+      const forgotten = name.startsWith(downloadPrefix) && (await age()) > forgottenAfter;
+      if (forgotten || name.startsWith(partialPrefix)) await rm(stray, { recursive: true, force: true });
+    } catch {
+      // Another user's, or gone meanwhile.
+    }
   }
 }

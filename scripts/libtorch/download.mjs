@@ -5,7 +5,7 @@ import { readFile, rename, rm, stat } from 'node:fs/promises';
 import { Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { get } from './proxy.mjs';
+import { get } from './proxy.cjs';
 
 const maxRedirects = 5;
 

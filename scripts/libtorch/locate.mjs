@@ -44,8 +44,16 @@ import { pins } from './versions.mjs';
  */
 export async function locateLibtorch({ platform = process.platform, arch = process.arch, ...options }) {
   const pin = pins[options.variant];
-  const folder = join(cacheFolder(options.env, platform), `libtorch-${pin.version}-${options.variant}`);
-  const context = { ...options, platform, arch, pin, folder };
+  const context = {
+    ...options,
+    platform,
+    arch,
+    pin,
+    // Asked for only where it is needed: there may be no home folder to keep a cache in.
+    get folder() {
+      return join(cacheFolder(options.env, platform), `libtorch-${pin.version}-${options.variant}`);
+    },
+  };
 
   /** @type {{ name: string, why: string }[]} */
   const tried = [];

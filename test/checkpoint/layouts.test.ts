@@ -180,7 +180,7 @@ describe('where the files are', () => {
       'latent',
     );
     expect(await failure(load(join(latent, 'unet')), 'ERR_CHECKPOINT')).toContain(
-      "model_index.json: _class_name: expected 'DDPMPipeline' or 'DDIMPipeline', got 'LDMPipeline'",
+      "model_index.json: _class_name: expected 'DDPMPipeline', 'DDIMPipeline', 'PNDMPipeline' or 'RePaintPipeline', got 'LDMPipeline'",
     );
   });
 

@@ -34,7 +34,7 @@ describe('raw weights beside the average', () => {
     expect(sameParameters(ema, raw)).toBe(false);
     const path = join(folder(), 'model');
     await ddpm.save(path, { rawWeights: true });
-    const metadata = { format: 'pt', 'ddpm_node.step': '3' };
+    const metadata = { format: 'pt', 'ddpm_node.step': '3', 'ddpm_node.averaged': '3' };
     expect(await metadataOf(join(path, layout.weights))).toEqual({ ...metadata, 'ddpm_node.weights': 'ema' });
     expect(await metadataOf(join(path, layout.rawWeights))).toEqual({ ...metadata, 'ddpm_node.weights': 'raw' });
 

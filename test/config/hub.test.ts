@@ -1,12 +1,14 @@
 /** Where a model comes from, by the options and by the environment. */
+import { writeFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { isAbsolute, join, resolve } from 'node:path';
 import { resolveHubOptions } from '../../lib/config';
 import type { DdpmError } from '../../lib/errors';
 import { userCacheFolder } from '../../lib/files/userCache';
+import { temporaryFolder } from '../helpers/folder';
 import { evaluate } from '../setup/helpers';
 
-const variables = ['HF_TOKEN', 'HF_ENDPOINT', 'DDPM_CACHE', 'INIT_CWD', 'XDG_CACHE_HOME'];
+const variables = ['HF_TOKEN', 'HF_ENDPOINT', 'HF_HOME', 'HF_HUB_OFFLINE', 'DDPM_CACHE', 'INIT_CWD', 'XDG_CACHE_HOME'];
 let before: NodeJS.ProcessEnv;
 beforeEach(() => {
   before = { ...process.env };
@@ -29,7 +31,7 @@ function refusal(work: () => unknown): string {
 test('the defaults', () => {
   const { source, load } = resolveHubOptions('google/ddpm-cifar10-32', undefined);
   const cacheDir = join(userCacheFolder(process.env, process.platform), 'hub');
-  expect(source).toEqual({ repository: 'google/ddpm-cifar10-32', revision: 'main', cacheDir });
+  expect(source).toEqual({ repository: 'google/ddpm-cifar10-32', revision: 'main', cacheDir, offline: false });
   expect(isAbsolute(cacheDir)).toBe(true);
   expect(load).toEqual({});
 });
@@ -53,6 +55,48 @@ test('the environment, and the options before it', () => {
 test('variables that are empty count as not there', () => {
   Object.assign(process.env, { HF_TOKEN: ' ', HF_ENDPOINT: '' });
   expect(resolveHubOptions('a/b', {}).source).toMatchObject({ token: undefined, hubUrl: undefined });
+});
+
+test.each([
+  ['1', true],
+  ['ON', true],
+  ['yes', true],
+  ['True', true],
+  ['0', false],
+  ['', false],
+  ['no', false],
+])('HF_HUB_OFFLINE=%s', (value, offline) => {
+  process.env.HF_HUB_OFFLINE = value;
+  expect(resolveHubOptions('a/b', {}).source.offline).toBe(offline);
+});
+
+describe('HF_HOME', () => {
+  const folder = temporaryFolder();
+  beforeEach(() => {
+    process.env.HF_HOME = folder();
+  });
+
+  test('holds the cache, unless DDPM_CACHE or the option names another', () => {
+    expect(resolveHubOptions('a/b', {}).source.cacheDir).toBe(join(folder(), 'ddpm-node', 'hub'));
+    process.env.DDPM_CACHE = resolve('caches');
+    expect(resolveHubOptions('a/b', {}).source.cacheDir).toBe(resolve('caches/ddpm-node/hub'));
+    expect(resolveHubOptions('a/b', { cacheDir: 'mine' }).source.cacheDir).toBe(resolve('mine'));
+  });
+
+  test('holds the token of a log-in, which any other goes before, for the hub of the environment', () => {
+    expect(resolveHubOptions('a/b', {}).source.token).toBeUndefined();
+    writeFileSync(join(folder(), 'token'), 'hf_saved\n');
+    expect(resolveHubOptions('a/b', {}).source.token).toBe('hf_saved');
+    expect(resolveHubOptions('a/b', { hubUrl: 'https://mirror.example' }).source.token).toBeUndefined();
+    expect(resolveHubOptions('a/b', { token: 'hf_mine' }).source.token).toBe('hf_mine');
+    process.env.HF_TOKEN = 'hf_env';
+    expect(resolveHubOptions('a/b', {}).source.token).toBe('hf_env');
+    delete process.env.HF_TOKEN;
+    writeFileSync(join(folder(), 'token'), 'hf a b');
+    expect(refusal(() => resolveHubOptions('a/b', {}))).toBe(
+      `${join(folder(), 'token')}: expected an access token, of printable ASCII characters without spaces; its value is not shown`,
+    );
+  });
 });
 
 test('a wrong HF_ENDPOINT is named', () => {

@@ -89,7 +89,7 @@ test('every error code is listed', () => {
 test('every environment variable of ours that is read is listed', () => {
   const read = [
     ...namesIn('scripts', '.mjs', /\benv\.(DDPM_\w+|LIBTORCH)\b/g),
-    ...namesIn('lib', '.ts', /\benv\.(DDPM_\w+|LIBTORCH)\b/g),
+    ...namesIn('lib', '.ts', /\benv\.(DDPM_\w+|HF_\w+|LIBTORCH)\b/g),
     ...namesIn('native', '', /\bgetenv\("(\w+)"\)/g),
   ];
   const told = tables.get('environment variables')?.rows.map(([name]) => codeIn(name));

@@ -1,6 +1,6 @@
 /** File systems that refuse: full ones, read-only ones, folders of another user, files that may not grow. */
 import { execFileSync, spawnSync } from 'node:child_process';
-import { chmodSync, mkdtempSync, rmdirSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 
@@ -52,6 +52,52 @@ export async function inForbiddenFolder<T>(folder: string, work: () => Promise<T
   } finally {
     if (root) process.seteuid?.(0);
     chmodSync(folder, 0o755);
+  }
+}
+
+/** Whether letters of both cases are one in folders for temporary files, as a rule on macOS and Windows, or can be in one that is mounted. */
+export const foldsCase = findFoldedCase();
+
+function findFoldedCase(): 'here' | 'mounted' | 'nowhere' {
+  const folder = mkdtempSync(join(tmpdir(), 'ddpm-case-'));
+  try {
+    if (isCaseInsensitive(folder)) return 'here';
+    if (!mountCaseInsensitive(folder)) return 'nowhere';
+    const folds = isCaseInsensitive(join(folder, 'folded'));
+    unmount(folder);
+    return folds ? 'mounted' : 'nowhere';
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+}
+
+function isCaseInsensitive(folder: string): boolean {
+  mkdirSync(folder, { recursive: true });
+  writeFileSync(join(folder, 'a'), '');
+  const found = existsSync(join(folder, 'A'));
+  rmSync(join(folder, 'a'));
+  return found;
+}
+
+/** Linux has folders of that kind below some file systems, from 6.13 on in memory too. */
+function mountCaseInsensitive(folder: string): boolean {
+  if (!mount('-t', 'tmpfs', '-o', 'casefold,size=64m', 'tmpfs', folder)) return false;
+  mkdirSync(join(folder, 'folded'));
+  spawnSync('chattr', ['+F', join(folder, 'folded')]);
+  return true;
+}
+
+/** Does some work in a folder in which letters of both cases are one. Where {@link foldsCase}. */
+export async function onCaseInsensitiveFileSystem(
+  folder: string,
+  work: (folder: string) => Promise<void>,
+): Promise<void> {
+  if (foldsCase === 'here') return work(folder);
+  if (!mountCaseInsensitive(folder)) throw new Error(`${folder} could not be mounted`);
+  try {
+    await work(join(folder, 'folded'));
+  } finally {
+    unmount(folder);
   }
 }
 

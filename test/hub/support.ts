@@ -18,6 +18,8 @@ export const repository = 'someone/ddpm-tiny';
 export function hubForEachTest(): { hub: FakeHub; cacheDir: () => string; options: (more?: HubOptions) => HubOptions } {
   const cacheDir = temporaryFolder();
   const hub = new FakeHub();
+  // A proxy of the machine's could not reach the hub of a test.
+  for (const name of Object.keys(process.env)) if (/_proxy$/i.test(name)) delete process.env[name];
   beforeEach(() => hub.start());
   afterEach(async () => {
     await hub.stop();

@@ -53,7 +53,7 @@ test('nothing but what is meant', () => {
     dist: /\.(js|d\.ts)$/,
     docs: /\.md$/,
     native: /\.(cc|h|cu|cuh)$/,
-    scripts: /\.mjs$/,
+    scripts: /\.(mjs|cjs)$/,
   };
   for (const [folder, kind] of Object.entries(kinds)) {
     expect(below(folder).filter((path) => !kind.test(path))).toEqual([]);

@@ -187,7 +187,7 @@ function listening(server: Server): Promise<number> {
 /** One request by way of a proxy on a port, which has 0.2 s for each byte. */
 function ask(url: string, port: number) {
   const request = `module.get(new URL('${url}'), { headers: {}, env: process.env, idleTimeout: 200 })`;
-  return evaluate<{ error: string }>('libtorch/proxy.mjs', request, { ALL_PROXY: `http://127.0.0.1:${port}` });
+  return evaluate<{ error: string }>('libtorch/proxy.cjs', request, { ALL_PROXY: `http://127.0.0.1:${port}` });
 }
 
 describe('a proxy', () => {
@@ -259,7 +259,7 @@ describe('a proxy', () => {
 
   const proxyFor = (url: string, env: NodeJS.ProcessEnv) =>
     evaluate<string | { error: string } | null>(
-      'libtorch/proxy.mjs',
+      'libtorch/proxy.cjs',
       `module.proxyFor(new URL('${url}'), process.env)?.href`,
       env,
     );

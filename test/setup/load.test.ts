@@ -50,7 +50,7 @@ test('without one, every place is listed, and the command that builds one', () =
     `  - ${join(folder, 'build', 'Release', 'ddpm.node')}: not there`,
     `  - ${join(folder, 'build', 'Debug', 'ddpm.node')}: not there`,
     ...prebuiltAddons(folder, ['cpu', 'cuda']).map(({ place }) => `  - ${place}: not there`),
-    'Run `npm run build`: it sets LibTorch up, and builds the addon where no prebuilt one serves; an install with --ignore-scripts leaves that out.',
+    'Run `npm run build`: it sets LibTorch up, and builds the addon where no prebuilt one serves; an install with --ignore-scripts leaves that out, and so do npm 12 and others unless the project allows its script.',
   ]);
   expect(failure(join(folder, 'node_modules', 'ddpm-node')).message).toContain('Run `npx ddpm setup`');
 });

@@ -16,12 +16,30 @@ export async function readJsonObject(path: string): Promise<JsonObject> {
   const text = await readText(path);
   let value: unknown;
   try {
-    value = JSON.parse(text);
+    value = parseJson(text);
   } catch (error) {
     throw new DdpmError('ERR_CHECKPOINT', `${path}: expected JSON: ${(error as Error).message}`, { cause: error });
   }
   if (!isJsonObject(value)) throw new DdpmError('ERR_CHECKPOINT', `${path}: expected a JSON object`);
   return value;
+}
+
+/** A number that JSON has not got, while it is a string. No file of ours or of diffusers' holds such a string. */
+const NAN = '\0NaN';
+
+/** Parses JSON, and what Python writes beyond it: `NaN`, `Infinity` and `-Infinity`. */
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    // Strings are passed over as a whole: they may hold these words.
+    const standard = text.replace(/"[^"\\]*(?:\\.[^"\\]*)*"|\b(NaN|Infinity)\b/g, (found, word?: string) => {
+      if (word === undefined) return found;
+      return word === 'NaN' ? JSON.stringify(NAN) : '1e999';
+    });
+    if (standard === text) throw error;
+    return JSON.parse(standard, (_, value) => (value === NAN ? Number.NaN : value));
+  }
 }
 
 /** Writes an object as diffusers does, atomically. */

@@ -6,11 +6,12 @@
 import type { DdpmConfig, DiffusionOptions, ImageShape, ResolvedConfig, UNetOptions } from '../../config';
 import { diffusionDefaults } from '../../config/defaults';
 import { levelsOf } from '../../config/levels';
-import { alternatives, invalidLine, nearestName, unknownLine } from '../../config/messages';
+import { alternatives, invalidLine, nearestName } from '../../config/messages';
 import { timestepSpacings } from '../../config/sample';
 import { DdpmError } from '../../errors';
 import type { JsonObject } from '../formats/json';
 import { layout } from './layout';
+import { samplerSettings, schedulerDefaults } from './schedulers';
 
 /** The release of diffusers whose format is written. */
 const DIFFUSERS_VERSION = '0.40.0.dev0';
@@ -36,22 +37,23 @@ interface NamedJson {
  * together is left to `resolveConfig`.
  *
  * @param files.scheduler May be absent: the result then has no options of the diffusion process.
- * @param files.varianceType What the caller says of the variance, in place of the scheduler's file.
+ * @param files.given What the caller says of the process: it goes before the scheduler's file, whose faults do not count there.
  * @throws {DdpmError} `ERR_CHECKPOINT`, with one line for each setting that is not supported, unknown or of a wrong type.
  */
 export function configFromDiffusers(files: {
   unet: NamedJson;
   scheduler?: NamedJson;
-  varianceType?: DiffusionOptions['varianceType'];
+  given?: DiffusionOptions;
 }): DiffusersConfig {
   const unetSettings = new Settings(files.unet.name, files.unet.json);
   const { image, unet, outChannels } = readUNet(unetSettings);
   const schedulerSettings = files.scheduler && new Settings(files.scheduler.name, files.scheduler.json);
-  const diffusion = schedulerSettings ? readScheduler(schedulerSettings) : {};
-  const problems = [...unetSettings.problems, ...(schedulerSettings?.problems ?? [])];
+  const { given = {} } = files;
+  const diffusion = schedulerSettings ? readScheduler(schedulerSettings, given) : {};
+  const problems = [...unetSettings.problems, ...(schedulerSettings?.problems ?? [])].map(({ line }) => line);
   if (problems.length === 0) {
     // A learned variance is a second value for each of the image's.
-    const variance = files.varianceType ?? diffusion.varianceType ?? diffusionDefaults.varianceType;
+    const variance = given.varianceType ?? diffusion.varianceType ?? diffusionDefaults.varianceType;
     const expected = variance === 'learned_range' ? 2 * image.channels : image.channels;
     if (outChannels !== expected) {
       const reason = `variance_type '${variance}' and in_channels ${image.channels}`;
@@ -86,7 +88,7 @@ export function diffusersFiles(config: ResolvedConfig): {
  * @throws {DdpmError} `ERR_CHECKPOINT`.
  */
 export function checkModelIndex(name: string, json: JsonObject): void {
-  const pipelines = ['DDPMPipeline', 'DDIMPipeline'];
+  const pipelines = ['DDPMPipeline', 'DDIMPipeline', 'PNDMPipeline', 'RePaintPipeline'];
   if ('_class_name' in json && !pipelines.includes(json._class_name as string)) {
     const line = invalidLine(`${name}: _class_name`, alternatives(pipelines), json._class_name);
     throw new DdpmError('ERR_CHECKPOINT', line);
@@ -183,31 +185,80 @@ const variances = {
   learned_range: 'learned_range',
 } as const;
 
-function readScheduler(settings: Settings): DiffusionOptions {
-  // The two share these settings and their defaults; which of them samples is up to `sample()`.
-  settings.takeClass(['DDPMScheduler', 'DDIMScheduler']);
+/** Whether the caller's options take the place of a setting of the scheduler's file; of the schedule, where it is none of these. */
+function isOverridden(setting: string, given: DiffusionOptions): boolean {
+  const hasSchedule = (given.betas ?? undefined) !== undefined || given.betaSchedule !== undefined;
+  switch (setting) {
+    case 'prediction_type':
+    case 'predict_epsilon':
+      return given.predictionType !== undefined;
+    case 'variance_type':
+      return given.varianceType !== undefined;
+    case 'clip_sample':
+    case 'clip_predicted_image':
+    case 'clip_sample_range':
+    case 'thresholding':
+      return given.clipSample !== undefined;
+    case 'num_train_timesteps':
+    case 'timesteps':
+      return given.timesteps !== undefined || (given.betas ?? undefined) !== undefined;
+    default:
+      return hasSchedule;
+  }
+}
+
+/** The process that a scheduler's file tells, as far as the caller's options leave it open. */
+function readScheduler(settings: Settings, given: DiffusionOptions): DiffusionOptions {
+  const diffusion = readProcess(settings);
+  if (settings.problems.length === 0) return diffusion;
+  settings.forgive(({ setting }) => isOverridden(setting, given));
+  // A schedule that was overridden for its faults leaves nothing behind.
+  if (!isOverridden('beta_schedule', given)) return diffusion;
+  const { betas, betaSchedule, betaStart, betaEnd, ...others } = diffusion;
+  return others;
+}
+
+function readProcess(settings: Settings): DiffusionOptions {
   // The releases before 0.1 called two of the settings otherwise; 0.8 had a flag for the prediction.
   const timesteps = settings.takeRenamed('num_train_timesteps', 'timesteps', 1000, 'a positive integer', isCount);
-  const betaStart = settings.take('beta_start', 1e-4, 'a number', isNumber);
-  const betaEnd = settings.take('beta_end', 0.02, 'a number', isNumber);
-  const betaSchedule = schedules[settings.choose('beta_schedule', 'linear', keysOf(schedules))];
-  const betas = settings.take('trained_betas', null, 'an array of numbers or null', isNumbersOrNull);
-  const varianceType = variances[settings.choose('variance_type', 'fixed_small', keysOf(variances))];
-  const clipSample = settings.takeRenamed('clip_sample', 'clip_predicted_image', true, 'true or false', isFlag);
-  const clipRange = settings.take('clip_sample_range', 1, 'a number', isNumber);
   const predictionType = settings.choose('prediction_type', 'epsilon', ['epsilon']);
+  const defaults = schedulerDefaults(settings.className ?? 'DDPMScheduler');
+  if (defaults === undefined) {
+    const expected =
+      "a scheduler with betas, such as 'DDPMScheduler' (the option 'diffusion' can say the schedule instead)";
+    settings.refuse('_class_name', expected, settings.className);
+    // Its other settings are of another process.
+    return { timesteps, predictionType };
+  }
+  const betaStart = settings.take('beta_start', defaults.betaStart ?? 1e-4, 'a number', isNumber);
+  const betaEnd = settings.take('beta_end', defaults.betaEnd ?? 0.02, 'a number', isNumber);
+  const betaSchedule =
+    schedules[settings.choose('beta_schedule', defaults.betaSchedule ?? 'linear', keysOf(schedules))];
+  const betas = settings.take('trained_betas', null, 'an array of numbers or null', isNumbersOrNull);
+  // Null where a class leaves the variance to the network's output.
+  const variance = settings.choose('variance_type', null, [...keysOf(variances), null]);
+  const varianceType = variances[variance ?? 'fixed_small'];
+  const clipsByDefault = defaults.clipSample ?? true;
+  const clipSample = settings.takeRenamed(
+    'clip_sample',
+    'clip_predicted_image',
+    clipsByDefault,
+    'true or false',
+    isFlag,
+  );
+  const clipRange = settings.take('clip_sample_range', 1, 'a number', isNumber);
   settings.choose('predict_epsilon', true, [true]);
   settings.choose('timestep_values', null, [null]);
 
   settings.choose('rescale_betas_zero_snr', false, [false]);
-  settings.choose('set_alpha_to_one', true, [true]);
-  settings.choose('steps_offset', 0, [0]);
   settings.choose('thresholding', false, [false]);
+  settings.choose('timestep_type', 'discrete', ['discrete']);
+  settings.choose('use_flow_sigmas', false, [false]);
   // Each call of `sample()` says which steps it takes.
   settings.choose('timestep_spacing', 'leading', timestepSpacings);
-  // Of no effect: the first two go with `thresholding`, the third named an array library in 2022.
-  settings.take('dynamic_thresholding_ratio', 0.995, 'a number', isNumber);
-  settings.take('sample_max_value', 1, 'a number', isNumber);
+  settings.take('steps_offset', 0, 'an integer', isInteger);
+  for (const name of samplerSettings) settings.pass(name);
+  // It named an array library in 2022.
   settings.take('tensor_format', null, 'a string or null', isTextOrNull);
   settings.refuseUnknown();
 
@@ -284,9 +335,15 @@ function schedulerFile({ diffusion }: ResolvedConfig): JsonObject {
   };
 }
 
+/** What is wrong with a setting. */
+interface Problem {
+  setting: string;
+  line: string;
+}
+
 /** The settings of one file, taken one by one; what is wrong with them is gathered. */
 class Settings {
-  readonly problems: string[] = [];
+  problems: readonly Problem[] = [];
   private readonly known: string[] = [];
   private readonly values: ReadonlyMap<string, unknown>;
 
@@ -330,13 +387,28 @@ class Settings {
     return this.take(key, fallback, expected, (value): value is T => values.includes(value as T));
   }
 
+  /** Leaves a setting aside, whatever its value. */
+  pass(key: string): void {
+    this.known.push(key);
+  }
+
+  /** The name of the class that wrote the file; undefined where it is not given. */
+  get className(): unknown {
+    return this.values.get('_class_name');
+  }
+
   /** Checks the name of the class that wrote the file, where it is given. */
   takeClass(names: readonly string[]): void {
     if (this.values.has('_class_name')) this.choose('_class_name', names[0], names);
   }
 
   refuse(key: string, expected: string, value: unknown): void {
-    this.problems.push(invalidLine(`${this.file}: ${key}`, expected, value));
+    this.#add(key, invalidLine(`${this.file}: ${key}`, expected, value));
+  }
+
+  /** Takes back the problems that do not count. */
+  forgive(isForgiven: (problem: Problem) => boolean): void {
+    this.problems = this.problems.filter((problem) => !isForgiven(problem));
   }
 
   /**
@@ -347,14 +419,18 @@ class Settings {
     const unknown = [...this.values.keys()].filter(
       (key) => !this.known.includes(key) && !key.startsWith('_') && this.values.get(key) !== null,
     );
-    for (const key of unknown.slice(0, MOST_UNKNOWN)) {
+    if (unknown.length === 0) return;
+    const names = unknown.slice(0, MOST_UNKNOWN).map((key) => {
       const name = key.slice(0, LONGEST_NAME);
       const nearest = nearestName(name, this.known);
-      this.problems.push(unknownLine(`${this.file}: ${name}`, nearest === undefined ? [] : [nearest], this.known));
-    }
-    if (unknown.length > MOST_UNKNOWN) {
-      this.problems.push(`${this.file}: ${unknown.length - MOST_UNKNOWN} more unknown settings`);
-    }
+      return nearest === undefined ? name : `${name} (did you mean ${nearest}?)`;
+    });
+    if (unknown.length > MOST_UNKNOWN) names.push(`${unknown.length - MOST_UNKNOWN} more`);
+    this.#add('', `${this.file}: unknown settings: ${names.join(', ')}`);
+  }
+
+  #add(setting: string, line: string): void {
+    this.problems = [...this.problems, { setting, line }];
   }
 }
 
@@ -365,6 +441,7 @@ const isNumber = (value: unknown): value is number => typeof value === 'number' 
 const isCount = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 1;
 const isCounts = (value: unknown): value is number[] =>
   Array.isArray(value) && value.length > 0 && value.every(isCount);
+const isInteger = (value: unknown): value is number => Number.isSafeInteger(value);
 const isCountOrNull = (value: unknown): value is number | null => value === null || isCount(value);
 const isTextOrNull = (value: unknown): value is string | null => value === null || typeof value === 'string';
 const isSize = (value: unknown): value is Size => isCount(value) || (isCounts(value) && value.length === 2);

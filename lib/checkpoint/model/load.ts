@@ -9,7 +9,7 @@ import { SafetensorsFile, type TensorSource } from '../formats/safetensors';
 import { checkModelIndex, configFromDiffusers } from './diffusersConfig';
 import { fillFrom } from './fill';
 import { layout } from './layout';
-import { metadataKeys } from './metadata';
+import { averagedOf, metadataKeys } from './metadata';
 import { configFromNodeFile, type NodeConfig } from './nodeConfig';
 import { findModel } from './places';
 import { openWeights } from './weights';
@@ -22,14 +22,17 @@ export interface ModelFolder {
   readonly weights: TensorSource;
   /** The weights as trained last, where `weights` are their average and both are there. To be closed by the caller. */
   readonly rawWeights?: TensorSource;
+  /** Updates that the average has taken in, where `rawWeights` are there: else training begins with an average of its own. */
+  readonly averaged?: number;
 }
 
 /**
  * Opens the folder of a model: in one of diffusers' layouts (see {@link findModel}), with or without our own file beside.
  *
  * @param options.variant Which of several sets of weights; left out, the one without a name.
- * @param options.diffusion What the caller says of the diffusion process. It changes nothing of what is returned, but
- *   without it the scheduler's file must be there: it holds the schedule that the network was trained with.
+ * @param options.diffusion What the caller says of the diffusion process. It is not part of what is returned, but what it
+ *   says need not be right in the scheduler's file, and without it that file must be there: it holds the schedule that the
+ *   network was trained with.
  * @throws {DdpmError} `ERR_CHECKPOINT`: something is missing, damaged, of a form or with settings that are not supported,
  *   or was being replaced meanwhile; `ERR_IO`.
  */
@@ -40,11 +43,13 @@ export async function readModelFolder(
   const { variant, diffusion } = options;
   const places = await findModel(folder);
   const read = async (path: string) => ({ name: path, json: await readJsonObject(path) });
-  if (places.index) checkModelIndex(places.index, await readJsonObject(places.index));
+  // Who names a network's own folder and its process knows what it is, whatever pipeline it is part of.
+  const asNetwork = diffusion !== undefined && places.unet === folder && places.index !== join(folder, layout.index);
+  if (places.index && !asNetwork) checkModelIndex(places.index, await readJsonObject(places.index));
   const unet = await read(places.unetConfig);
   if (!places.schedulerConfig && !diffusion) throw noSchedule(folder);
   const scheduler = places.schedulerConfig ? await read(places.schedulerConfig) : undefined;
-  const diffusers = configFromDiffusers({ unet, scheduler, varianceType: diffusion?.varianceType });
+  const diffusers = configFromDiffusers({ unet, scheduler, given: diffusion });
   const own = await readNodeConfig(places.nodeConfig);
   const weights = await openWeights(places.unet, variant);
   let rawWeights: TensorSource | undefined;
@@ -59,30 +64,32 @@ export async function readModelFolder(
     throw error;
   }
   const config = { ...own, ...diffusers, diffusion: { ...diffusers.diffusion, ...own.diffusion } };
-  return { config, weights, rawWeights };
+  const averaged = rawWeights && weights instanceof SafetensorsFile ? averagedOf(weights.metadata) : undefined;
+  return { config, weights, rawWeights, averaged };
 }
 
 /**
  * Fills a model with saved weights: one source for both the raw weights and their moving average, or one for each.
  *
  * @param options.raw The raw weights, where `source` is only their average.
+ * @param options.averaged Updates that the average has taken in, which its warm-up goes on from.
  * @throws {DdpmError} `ERR_CHECKPOINT`: the weights do not fit the model, or are not finite; `ERR_IO`. The model's weights
  *   are then as before. {@link AbortError} when the signal fires.
  */
 export async function loadWeights(
   source: TensorSource,
   model: Pick<NativeModel, 'parameters' | 'createWeights' | 'importWeights'>,
-  options: { raw?: TensorSource; signal?: AbortSignal } = {},
+  options: { raw?: TensorSource; averaged?: number; signal?: AbortSignal } = {},
 ): Promise<void> {
-  const { raw, signal } = options;
+  const { raw, averaged = 0, signal } = options;
   const average = await readWeights(source, model, signal);
   if (!raw) {
-    await model.importWeights(average, ['raw', 'ema']).promise;
+    await model.importWeights(average, ['raw', 'ema'], averaged).promise;
     return;
   }
   const trained = await readWeights(raw, model, signal);
-  await model.importWeights(trained, ['raw']).promise;
-  await model.importWeights(average, ['ema']).promise;
+  await model.importWeights(trained, ['raw'], averaged).promise;
+  await model.importWeights(average, ['ema'], averaged).promise;
 }
 
 /** A set of weights, checked. */

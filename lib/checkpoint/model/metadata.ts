@@ -6,11 +6,28 @@ export const metadataKeys = {
   weights: 'ddpm_node.weights',
   /** Optimizer updates since the model's first. */
   step: 'ddpm_node.step',
+  /** Updates that the moving average has taken in: those before its weights were loaded, too. */
+  averaged: 'ddpm_node.averaged',
 } as const;
 
-/** The metadata of a file; without a step where none is known. */
-export function weightsMetadata(weights: 'ema' | 'raw', step?: number): Readonly<Record<string, string>> {
+/** What a file may say of the training that its weights come from. */
+export interface TrainingCounts {
+  step?: number;
+  averaged?: number;
+}
+
+/** The metadata of a file; without the counts that are not known. */
+export function weightsMetadata(weights: 'ema' | 'raw', counts: TrainingCounts = {}): Readonly<Record<string, string>> {
   // diffusers refuses a file that does not say that its tensors are PyTorch's.
-  const metadata = { format: 'pt', [metadataKeys.weights]: weights };
-  return step === undefined ? metadata : { ...metadata, [metadataKeys.step]: String(step) };
+  const metadata: Record<string, string> = { format: 'pt', [metadataKeys.weights]: weights };
+  for (const name of ['step', 'averaged'] as const) {
+    if (counts[name] !== undefined) metadata[metadataKeys[name]] = String(counts[name]);
+  }
+  return metadata;
+}
+
+/** How many updates the average of a file has taken in; where the file does not say, its step is the nearest. */
+export function averagedOf(metadata: ReadonlyMap<string, string>): number {
+  const count = Number(metadata.get(metadataKeys.averaged) ?? metadata.get(metadataKeys.step));
+  return Number.isSafeInteger(count) && count >= 0 ? count : 0;
 }

@@ -3,7 +3,7 @@ import { stat } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { DdpmError } from '../../errors';
 import { interruptedWrites } from '../../files/atomic';
-import { isMissing, readError } from '../../files/errors';
+import { isMissing, missing, readError } from '../../files/errors';
 import { layout } from './layout';
 
 /** Paths of the files of a model; a file that is not there is undefined. */
@@ -105,7 +105,7 @@ async function noModel(folder: string): Promise<DdpmError> {
   );
   return notAModel(
     folder,
-    isFolder ? `it has no ${layout.index}, no ${layout.unetConfig} and no ${UNET_CONFIG}` : 'no such folder',
+    isFolder ? `it has no ${layout.index}, no ${layout.unetConfig} and no ${UNET_CONFIG}` : missing(folder, 'folder'),
   );
 }
 

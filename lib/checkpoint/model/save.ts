@@ -12,11 +12,11 @@ import { CHUNK_BYTES, type TensorToWrite, writeSafetensors } from '../formats/sa
 import { byteLength } from '../formats/safetensorsHeader';
 import { diffusersFiles } from './diffusersConfig';
 import { isWeightsFile, layout } from './layout';
-import { weightsMetadata } from './metadata';
+import { type TrainingCounts, weightsMetadata } from './metadata';
 import { nodeFile } from './nodeConfig';
 
 /** A model to be saved. */
-export interface ModelToSave {
+export interface ModelToSave extends TrainingCounts {
   config: ResolvedConfig;
   /** Name and shape of each parameter in the weights. */
   parameters: readonly { readonly name: string; readonly shape: readonly number[] }[];
@@ -24,8 +24,6 @@ export interface ModelToSave {
   weights: Pick<NativeWeights, 'read'>;
   /** The weights as trained last, to be kept beside. */
   rawWeights?: Pick<NativeWeights, 'read'>;
-  /** Optimizer updates since the model's first, to be noted in the files. */
-  step?: number;
 }
 
 /**
@@ -54,7 +52,7 @@ export function modelFiles(model: ModelToSave, signal?: AbortSignal): FileToWrit
       writeSafetensors(
         to,
         model.parameters.map((parameter) => tensorOf(parameter, weights)),
-        { metadata: weightsMetadata(set, model.step), signal },
+        { metadata: weightsMetadata(set, model), signal },
       ),
   });
   const json = (path: string, value: JsonObject) => ({ path, write: (to: string) => writeJson(to, value) });

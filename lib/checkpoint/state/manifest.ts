@@ -54,6 +54,8 @@ const schema = z.strictObject({
   counters: z.strictObject({
     step: count,
     updates: count,
+    // Where it is not told, nothing was averaged before the first update.
+    averaged: count.optional(),
     imagesSeen: count,
     skippedInARow: count,
     unreportedLosses: count,
@@ -100,7 +102,12 @@ export function parseManifest(name: string, { checksum, ...body }: JsonObject): 
     throw new DdpmError('ERR_CHECKPOINT', `${name}: ${path.join('.')}: ${message}`);
   }
   const { formatVersion, random: _, ...manifest } = result.data;
-  return { ...manifest, config: checkedConfig(name, manifest.config) };
+  const { counters } = manifest;
+  return {
+    ...manifest,
+    counters: { ...counters, averaged: counters.averaged ?? counters.updates },
+    config: checkedConfig(name, manifest.config),
+  };
 }
 
 function checkedConfig(name: string, config: Record<string, unknown>): ResolvedConfig {

@@ -34,6 +34,7 @@ export class PeriodicCheckpoints {
   loss = Number.NaN;
   #latest: SavedCheckpoint | undefined;
   #failed = 0;
+  /** Of the attempt that was made last. */
   #error: Error | undefined;
   #underWay = Promise.resolve();
   readonly #firstStep: number;
@@ -61,8 +62,8 @@ export class PeriodicCheckpoints {
         const done = result.step === this.#firstStep || result.step === this.#latest?.step;
         if (!done) await this.#save(await this.source.model.exportState().promise.catch((error: Error) => error));
         throwIfAborted(this.source.signal);
-        const checkpoint = this.#latest?.path;
-        return { ...result, checkpoint, failedCheckpoints: this.#failed, checkpointError: this.#error };
+        const saved = { ...result, checkpoint: this.#latest?.path, failedCheckpoints: this.#failed };
+        return this.#error ? { ...saved, checkpointError: this.#error } : saved;
       } finally {
         await this.#underWay;
       }
@@ -75,7 +76,8 @@ export class PeriodicCheckpoints {
     const { config, parameters, training, signal } = this.source;
     let saved: SavedCheckpoint;
     try {
-      if (state instanceof Error) throw state;
+      // Asks for no class: the error may be of another realm.
+      if ('message' in state) throw state;
       try {
         const metric = await this.#judge({ step: state.counters.step, loss: this.loss });
         const contents = { config, parameters, state, training: await training, metric };
@@ -89,6 +91,7 @@ export class PeriodicCheckpoints {
       return;
     }
     this.#latest = saved;
+    this.#error = undefined;
     onSave?.(saved);
   }
 
@@ -106,9 +109,9 @@ export class PeriodicCheckpoints {
   }
 
   #tell(error: Error): void {
-    const { onError, directory } = this.options;
     this.#failed++;
     this.#error = error;
+    const { onError, directory } = this.options;
     if (onError) onError(error);
     else warn('DDPM_CHECKPOINT_FAILED', `${directory}: no checkpoint could be saved: ${error.message}`);
   }

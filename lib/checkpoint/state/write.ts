@@ -79,12 +79,12 @@ async function fill(
   signal?: AbortSignal,
 ): Promise<number> {
   const reader = (set: NativeStateSet) => ({ read: (...place: [string, number, number]) => state.read(set, ...place) });
-  const { step } = state.counters;
+  const { step, averaged } = state.counters;
   const moments = setsOf[layout.optimizer].flatMap(([set, prefix]) =>
     parameters.map((parameter) => tensorOf(parameter, reader(set), prefix + parameter.name)),
   );
   const files = [
-    ...modelFiles({ config, parameters, weights: reader('ema'), rawWeights: reader('raw'), step }, signal),
+    ...modelFiles({ config, parameters, weights: reader('ema'), rawWeights: reader('raw'), step, averaged }, signal),
     { path: layout.optimizer, write: (to: string) => writeSafetensors(to, moments, { signal }) },
   ];
   const manifest: Manifest = {

@@ -40,7 +40,7 @@ test('a checkpoint is a folder with all that there is, and a saved model', async
     formatVersion: 1,
     sequence: 3,
     config: ddpm.config,
-    counters: { step: 3, updates: 3, imagesSeen: 3 },
+    counters: { step: 3, updates: 3, averaged: 3, imagesSeen: 3 },
     training: null,
     metric: null,
   });

@@ -1,9 +1,10 @@
-/** Requests by way of the proxy that the environment names, with any Node: its own support begins with 24.5. */
+/**
+ * Requests by way of the proxy that the environment names, with any Node: its own support begins with 24.5. The set-up
+ * fetches LibTorch through here, and lib/hub/ models: a CommonJS module, which both can load.
+ */
 
-import http from 'node:http';
-import https from 'node:https';
-import { HttpProxyAgent } from 'http-proxy-agent';
-import { HttpsProxyAgent } from 'https-proxy-agent';
+const http = require('node:http');
+const https = require('node:https');
 
 /**
  * The proxy for an address, as curl and pip choose it; what npm is set up with comes after the usual variables, for its
@@ -14,7 +15,7 @@ import { HttpsProxyAgent } from 'https-proxy-agent';
  * @returns {URL | undefined} undefined: straight there
  * @throws {Error} the variable's value is no address of a proxy that can be used
  */
-export function proxyFor(url, env) {
+function proxyFor(url, env) {
   const scheme = url.protocol.slice(0, -1);
   const names = [`${scheme}_proxy`, `${scheme.toUpperCase()}_PROXY`, 'all_proxy', 'ALL_PROXY'];
   const npmNames = scheme === 'https' ? ['npm_config_https_proxy', 'npm_config_proxy'] : ['npm_config_proxy'];
@@ -44,6 +45,22 @@ function isExcluded({ hostname, port, protocol }, list) {
 }
 
 /**
+ * The agent that takes requests through a proxy. Loaded where there is one.
+ *
+ * @param {URL} proxy
+ * @param {boolean} secure the request is one for https://
+ * @param {AbortSignal} signal ends its attempt to connect
+ */
+async function agentFor(proxy, secure, signal) {
+  if (secure) {
+    const { HttpsProxyAgent } = await import('https-proxy-agent');
+    return new HttpsProxyAgent(proxy, { signal });
+  }
+  const { HttpProxyAgent } = await import('http-proxy-agent');
+  return new HttpProxyAgent(proxy, { signal });
+}
+
+/**
  * One GET, whatever the answer.
  *
  * @param {URL} url
@@ -51,24 +68,27 @@ function isExcluded({ hostname, port, protocol }, list) {
  * @param {http.OutgoingHttpHeaders} options.headers
  * @param {NodeJS.ProcessEnv} options.env
  * @param {number} options.idleTimeout milliseconds without a byte before the connection counts as dead
+ * @param {AbortSignal} [options.signal] ends the request, and what is left of its answer
  * @returns {Promise<http.IncomingMessage>}
  */
-export async function get(url, { headers, env, idleTimeout }) {
+async function get(url, { headers, env, idleTimeout, signal }) {
   const proxy = proxyFor(url, env);
   const secure = url.protocol === 'https:';
   const idle = `no byte came for ${idleTimeout / 1000} s`;
   // For a proxy that never answers: the request's own timer begins when it has a tunnel.
   const connecting = new AbortController();
-  const options = { signal: connecting.signal };
-  const agent = proxy && (secure ? new HttpsProxyAgent(proxy, options) : new HttpProxyAgent(proxy, options));
+  const agent = proxy && (await agentFor(proxy, secure, connecting.signal));
   const timer = setTimeout(() => connecting.abort(), idleTimeout);
-  const request = (secure ? https : http).get(url, { headers, agent: agent ?? false });
+  const request = (secure ? https : http).get(url, { headers, agent: agent ?? false, signal });
   let connected = false;
   request.on('socket', () => {
     connected = true;
     clearTimeout(timer);
   });
-  request.on('close', () => clearTimeout(timer));
+  request.on('close', () => {
+    clearTimeout(timer);
+    if (!connected) connecting.abort();
+  });
   request.setTimeout(idleTimeout, () => request.destroy(new Error(idle)));
   return new Promise((resolve, reject) => {
     request.on('proxyConnect', ({ statusCode, statusText }) => {
@@ -77,9 +97,12 @@ export async function get(url, { headers, env, idleTimeout }) {
       request.destroy();
     });
     request.on('response', resolve);
-    request.on('error', (cause) => {
+    request.on('error', (/** @type {NodeJS.ErrnoException} */ cause) => {
       if (connected || proxy === undefined) return reject(cause);
-      reject(new Error(`the proxy ${proxy.host}: ${connecting.signal.aborted ? idle : cause.message}`, { cause }));
+      const why = connecting.signal.aborted ? idle : cause.message || cause.code;
+      reject(new Error(`the proxy ${proxy.host}: ${why}`, { cause }));
     });
   });
 }
+
+module.exports = { proxyFor, get };
