@@ -2,6 +2,8 @@
 process.env.GOMP_SPINCOUNT ??= '1000';
 // Networks in tests are tiny, and the tests' own processes fill the cores.
 process.env.OMP_NUM_THREADS ??= '1';
+// What reads memory that nobody wrote fails, and not by chance.
+process.env.DDPM_POISON ??= '1';
 
 /** @type {import('jest').Config} */
 module.exports = {

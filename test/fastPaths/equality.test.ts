@@ -106,7 +106,12 @@ describe.each(firsts)('networks from %i on', (first) => {
   });
 
   // Without AVX-512 a network's convolutions are not packed.
-  test.each<Record<string, string>>([{}, { DDPM_CPU_ISA: 'avx2' }, { DDPM_CPU_ISA: 'baseline' }])(
+  test.each<Record<string, string>>([
+    { OMP_NUM_THREADS: '1' },
+    { OMP_NUM_THREADS: '2' },
+    { DDPM_CPU_ISA: 'avx2' },
+    { DDPM_CPU_ISA: 'baseline' },
+  ])(
     'bfloat16: as near to float32 as the plain path in bfloat16: %j',
     async (env) => {
       const expected = await plainResults('float32');

@@ -1,5 +1,5 @@
 // What networks say, and their gradients: one line of JSON a network. argv: a file with the list of { folder, batch,
-// offset, seed }, the precision. DDPM_PLAIN says by which path.
+// offset, seed }, the precision where an entry has none of its own. DDPM_PLAIN says by which path.
 const { readFileSync } = require('node:fs');
 const { Ddpm } = require('../../../dist');
 
@@ -19,8 +19,8 @@ const text = (tensors) =>
   );
 
 async function main() {
-  const [list, precision] = process.argv.slice(2);
-  for (const { folder, batch, offset, seed } of JSON.parse(readFileSync(list, 'utf8'))) {
+  const [list, usual] = process.argv.slice(2);
+  for (const { folder, batch, offset, seed, precision = usual } of JSON.parse(readFileSync(list, 'utf8'))) {
     const ddpm = await Ddpm.load(folder, { device: 'cpu', precision });
     const { height, width, channels } = ddpm.config.image;
     const count = batch * channels * height * width;
