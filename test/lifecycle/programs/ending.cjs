@@ -1,5 +1,5 @@
 // How a process ends while models are at work. argv: the model, the work, the ending.
-const { mkdtempSync, rmSync } = require('node:fs');
+const { mkdtempSync } = require('node:fs');
 const { tmpdir } = require('node:os');
 const { join } = require('node:path');
 const { Ddpm, configs, images, once } = require('./common.cjs');
@@ -10,6 +10,18 @@ const endless = 1e9;
 
 const endings = {
   exit: () => process.exit(7),
+  // Ways past the event 'exit', or past those of its listeners that come later.
+  reallyExit: () => process.reallyExit(7),
+  unheard: () => {
+    process.removeAllListeners('exit');
+    process.exit(7);
+  },
+  overthrown: () => {
+    process.prependListener('exit', () => {
+      throw new Error('thrown on purpose');
+    });
+    process.exit(7);
+  },
   throw: () => {
     throw new Error('thrown on purpose');
   },
@@ -45,6 +57,12 @@ const works = {
   async start() {
     new Ddpm(config);
     end();
+  },
+  // In the middle of the first step that a process makes, in which LibTorch makes most of what it keeps.
+  async first() {
+    const dataset = await images(config);
+    setTimeout(end, 150 * Math.random());
+    await new Ddpm(config).train(dataset, { steps: endless, batchSize: 8 });
   },
   async save() {
     await withFolder(async (folder) => {
@@ -98,10 +116,9 @@ const works = {
   },
 };
 
+/** Whoever runs this removes the folder: not every ending lets this process do it. */
 async function withFolder(use) {
-  const folder = mkdtempSync(join(tmpdir(), 'ddpm-ending-'));
-  process.on('exit', () => rmSync(folder, { recursive: true, force: true }));
-  await use(folder);
+  await use(mkdtempSync(join(tmpdir(), 'ddpm-ending-')));
 }
 
 works[work]();
