@@ -8,7 +8,7 @@ export const root = join(__dirname, '..', '..');
 
 /** The environment without what jest.config.js sets for its own processes: threads and memory as users have them. */
 export function childEnvironment(): NodeJS.ProcessEnv {
-  const { OMP_NUM_THREADS: _, GOMP_SPINCOUNT: __, DDPM_POISON: ___, ...environment } = process.env;
+  const { OMP_NUM_THREADS: _, DDPM_POISON: __, ...environment } = process.env;
   return environment;
 }
 
