@@ -58,11 +58,11 @@ const works = {
     new Ddpm(config);
     end();
   },
-  // In the middle of the first step that a process makes, in which LibTorch makes most of what it keeps.
+  // In the middle of a process's first step, in which LibTorch makes most of what it keeps: one that takes long.
   async first() {
     const dataset = await images(config);
-    setTimeout(end, 150 * Math.random());
-    await new Ddpm(config).train(dataset, { steps: endless, batchSize: 8 });
+    setTimeout(end, 200 + 200 * Math.random());
+    await new Ddpm(config).train(dataset, { steps: 1, batchSize: 8, gradientAccumulation: 10_000 });
   },
   async save() {
     await withFolder(async (folder) => {
