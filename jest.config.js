@@ -1,7 +1,7 @@
-// As lib/load.ts has it; within a test, process.env is a copy that the OpenMP runtime does not see.
-process.env.GOMP_SPINCOUNT ??= '1000';
 // Networks in tests are tiny, and the tests' own processes fill the cores.
 process.env.OMP_NUM_THREADS ??= '1';
+// What reads memory that nobody wrote fails, and not by chance.
+process.env.DDPM_POISON ??= '1';
 
 /** @type {import('jest').Config} */
 module.exports = {

@@ -3,7 +3,8 @@
 import { existsSync, lstatSync, readFileSync, readlinkSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { DdpmError } from './errors';
-import { findLibtorch, preload, withLibtorchOnPath } from './loading/libtorch';
+import { type NativeEnvironment, withEnvironment } from './loading/environment';
+import { findLibtorch, librariesOnPath, preload } from './loading/libtorch';
 import { candidates } from './loading/places';
 import { readRecord } from './loading/record';
 
@@ -28,7 +29,7 @@ export function loadAddon(root: string): unknown {
       continue;
     }
     try {
-      return withPatientThreads(() => (prebuilt ? loadPrebuilt(root, file) : loadBuilt(root, file)));
+      return prebuilt ? loadPrebuilt(root, file) : loadBuilt(root, file);
     } catch (error) {
       errors.push(error);
       tried.push(`${place}: ${error instanceof Error ? error.message : String(error)}`);
@@ -41,7 +42,7 @@ export function loadAddon(root: string): unknown {
 
 /** An addon that was built here finds LibTorch by a run path, through a link that the build made. */
 function loadBuilt(root: string, file: string): unknown {
-  return withLibtorchOnPath(join(root, 'build', 'libtorch'), () => require(file));
+  return load(file, join(root, 'build', 'libtorch'), () => {});
 }
 
 function loadPrebuilt(root: string, file: string): unknown {
@@ -50,8 +51,19 @@ function loadPrebuilt(root: string, file: string): unknown {
   if (record.version !== version) throw new Error(`it belongs to ddpm-node ${record.version}, and this is ${version}`);
   const libtorch = findLibtorch(root, record);
   if ('why' in libtorch) throw new LibtorchMissing(libtorch.why.join('; '));
-  preload(libtorch.folder, record.libtorch.libraries);
-  return withLibtorchOnPath(libtorch.folder, () => require(file));
+  return load(file, libtorch.folder, () => preload(libtorch.folder, record.libtorch.libraries));
+}
+
+/** Loads an addon, and before it what it needs, in an environment that suits LibTorch. */
+function load(file: string, libtorch: string, before: () => void): unknown {
+  return withEnvironment(
+    file,
+    (get) => ({ ...patientThreads(get), ...librariesOnPath(libtorch, get) }),
+    () => {
+      before();
+      return require(file);
+    },
+  );
 }
 
 /** The first line: what is wrong, as far as it can be told. */
@@ -87,15 +99,7 @@ function remedy(root: string): string {
  * threads than processors, idle ones of a second model included, and under the policy of active waiting not below this. It
  * reads both once, while it is loaded; a user's own setting goes before.
  */
-function withPatientThreads<T>(load: () => T): T {
-  const { env } = process;
-  if (env.GOMP_SPINCOUNT !== undefined || env.OMP_WAIT_POLICY !== undefined) return load();
-  env.GOMP_SPINCOUNT = '1000';
-  env.OMP_WAIT_POLICY = 'active';
-  try {
-    return load();
-  } finally {
-    delete env.GOMP_SPINCOUNT;
-    delete env.OMP_WAIT_POLICY;
-  }
+function patientThreads(get: NativeEnvironment['get']): Record<string, string> {
+  if (get('GOMP_SPINCOUNT') !== undefined || get('OMP_WAIT_POLICY') !== undefined) return {};
+  return { GOMP_SPINCOUNT: '1000', OMP_WAIT_POLICY: 'active' };
 }

@@ -17,7 +17,7 @@ import { archives } from './libtorch/versions.mjs';
 import { platformFiles } from './package/platform-files.mjs';
 import { publishedManifest } from './package/published-manifest.mjs';
 import { complaints } from './prebuild/requirements.mjs';
-import { prebuildPath, recordPath, scope, targets } from './prebuild/targets.mjs';
+import { environmentPath, prebuildPath, recordPath, scope, targets } from './prebuild/targets.mjs';
 import { execute } from './setup/command.mjs';
 import { packageRoot } from './setup/package.mjs';
 import { reason, run, SetupError, say } from './setup/report.mjs';
@@ -43,6 +43,7 @@ await run(async () => {
     const place = join(stage, target.name);
     await mkdir(place, { recursive: true });
     await copyFile(file, join(place, 'ddpm.node'));
+    await copyFile(environmentPath(file), environmentPath(join(place, 'ddpm.node')));
     const license = await readFile(join(packageRoot, 'LICENSE'), 'utf8');
     for (const [name, text] of Object.entries(platformFiles({ target, record, manifest, license }))) {
       await writeFile(join(place, name), text);

@@ -18,7 +18,7 @@ import { minorOf, pins } from './libtorch/versions.mjs';
 import { requestedScript } from './prebuild/lifecycle.mjs';
 import { loadOrder } from './prebuild/load-order.mjs';
 import { complaints, readRequirements } from './prebuild/requirements.mjs';
-import { prebuildPath, recordPath, targets } from './prebuild/targets.mjs';
+import { environmentPath, prebuildPath, recordPath, targets } from './prebuild/targets.mjs';
 import { execute } from './setup/command.mjs';
 import { compile } from './setup/compile.mjs';
 import { packageRoot } from './setup/package.mjs';
@@ -62,6 +62,7 @@ await run(async () => {
   const addon = join(packageRoot, prebuildPath(target));
   await mkdir(dirname(addon), { recursive: true });
   await copyFile(built, addon);
+  await copyFile(environmentPath(built), environmentPath(addon));
   const record = await recordOf(addon, target, libtorch);
   await writeFile(recordPath(addon), `${JSON.stringify(record, null, 2)}\n`);
   say(`built ${addon}: ${(record.bytes / 1e6).toFixed(2)} MB, needs ${describe(record.symbols)}`);

@@ -5,7 +5,9 @@
 //   npm run stress                                  every scenario of test/lifecycle/scenarios.json, 50 times
 //   npm run stress -- --repeats 5 --only 'worker'   those whose name matches, 5 times
 import { spawn } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 
@@ -60,8 +62,11 @@ process.exitCode = failures === 0 ? 0 : 1;
  * @returns {Promise<string | undefined>} What was wrong with its end.
  */
 function run({ program: [name, ...args], ...expected }) {
+  // What they save goes there.
+  const folder = mkdtempSync(join(tmpdir(), 'ddpm-stress-'));
   const child = spawn(process.execPath, [`${lifecycle}programs/${name}.cjs`, ...args], {
     stdio: ['ignore', 'pipe', 'pipe'],
+    env: { ...process.env, TMPDIR: folder, TEMP: folder },
   });
   const output = { stdout: '', stderr: '' };
   child.stdout.on('data', (data) => {
@@ -79,6 +84,7 @@ function run({ program: [name, ...args], ...expected }) {
     child.on('error', reject);
     child.on('close', (code, signal) => {
       clearTimeout(timer);
+      rmSync(folder, { recursive: true, force: true });
       const end = late ? `did not end within ${limit} s` : `ended with ${signal ?? `code ${code}`}`;
       const right =
         !late &&

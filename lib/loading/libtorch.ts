@@ -5,6 +5,7 @@ import { constants } from 'node:os';
 import { delimiter, dirname, join, resolve } from 'node:path';
 import { DdpmError } from '../errors';
 import { userCacheFolder } from '../files/userCache';
+import type { NativeEnvironment } from './environment';
 import type { AddonRecord } from './record';
 
 /**
@@ -71,7 +72,7 @@ const RTLD_NODELETE: Partial<Record<NodeJS.Platform, number>> = { linux: 0x1000,
  * `process.dlopen` opens any library. It then looks for an addon in it, finds none, throws, and closes it; NODELETE keeps
  * it. What else it throws are the linker's own errors.
  *
- * Windows has no such flag, and searches PATH instead: see {@link withLibtorchOnPath}.
+ * Windows has no such flag, and searches PATH instead: see {@link librariesOnPath}.
  *
  * @throws {Error} The linker's error, where a library could not be loaded.
  */
@@ -87,14 +88,7 @@ export function preload(folder: string, libraries: readonly string[]): void {
   }
 }
 
-/** Windows looks for an addon's libraries on PATH. */
-export function withLibtorchOnPath<T>(folder: string, load: () => T): T {
-  if (process.platform !== 'win32') return load();
-  const path = process.env.PATH;
-  process.env.PATH = `${join(folder, 'lib')}${delimiter}${path ?? ''}`;
-  try {
-    return load();
-  } finally {
-    process.env.PATH = path;
-  }
+/** Windows looks for an addon's libraries on PATH: what that has to be. */
+export function librariesOnPath(folder: string, get: NativeEnvironment['get']): Record<string, string> {
+  return process.platform === 'win32' ? { PATH: `${join(folder, 'lib')}${delimiter}${get('PATH') ?? ''}` } : {};
 }

@@ -14,6 +14,7 @@
 #include "binding/unet_parameters.h"
 #include "binding/weights.h"
 #include "device/device.h"
+#include "engine/memory_pool.h"
 
 namespace {
 
@@ -55,6 +56,7 @@ Napi::Object init(Napi::Env env, Napi::Object exports) {
   const std::string problem = ddpm::why_not_cuda(0);
   exports.Set("cudaAvailable", problem.empty());
   if (ddpm::built_for_cuda() && !problem.empty()) exports.Set("cudaProblem", problem);
+  exports.Set("memoryIsPoisoned", ddpm::memory_is_poisoned());
   exports.Set("variant", ddpm::built_for_cuda() ? "cuda" : "cpu");
   exports.Set("passCounts", Napi::Function::New(env, pass_counts));
   exports.Set("deviceMemory", Napi::Function::New(env, device_memory));

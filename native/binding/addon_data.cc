@@ -3,41 +3,30 @@
 #include <algorithm>
 #include <utility>
 
+#include "engine/ending.h"
+
 namespace ddpm {
 namespace {
 
-thread_local std::vector<AddonData*> of_this_thread;
+// A thread may hold several: one for each time that it loaded the addon.
+thread_local int of_this_thread = 0;
 
 }  // namespace
 
 AddonData::AddonData(Napi::Env env) : js_thread_(std::make_shared<JsThread>(env)) {
-  end_engines_at_exit(env);
-  of_this_thread.push_back(this);
   // The last thing, since nothing undoes it if the constructor throws (as it does in a worker that is being
   // terminated). After the thread-safe function: hooks run last first, and the engines have to end before their way
   // back closes.
   napi_add_env_cleanup_hook(env, clean_up, this);
+  ++of_this_thread;
 }
 
-// On the main thread, process.exit() and an uncaught exception run no clean-up, but emit 'exit'.
-void AddonData::end_engines_at_exit(Napi::Env env) {
-  // A thread may hold several environments of the addon (one for each time it was loaded), and needs one listener.
-  static thread_local bool listening = false;
-  if (listening) return;
-  const auto process = env.Global().Get("process").As<Napi::Object>();
-  const auto listener = Napi::Function::New(env, [](const Napi::CallbackInfo&) {
-    for (AddonData* data : of_this_thread) data->end_engines();
-  });
-  // Ahead of others, one of which might throw.
-  process.Get("prependListener").As<Napi::Function>().Call(process, {Napi::String::New(env, "exit"), listener});
-  listening = true;
-}
-
-// The environment is going away (a worker ends, or the process does): end all work, then let go of all JS values.
+// The environment is going away (a worker ends, or the process comes to its natural end): end all work, then let go of
+// all JS values. process.exit() and an uncaught exception do not come by here on the main thread: see engine/ending.h.
 void AddonData::clean_up(void* data) {
   auto& self = *static_cast<AddonData*>(data);
-  std::erase(of_this_thread, &self);
   self.end_engines();
+  if (--of_this_thread == 0) leave_thread();
   self.js_thread_->close();
   self.pending_.clear();
   self.weights_class.Reset();

@@ -39,7 +39,6 @@ class AddonData {
   Napi::FunctionReference training_state_class;
 
  private:
-  static void end_engines_at_exit(Napi::Env env);
   static void clean_up(void* data);
   void end_engines();
 

@@ -7,6 +7,8 @@
 #endif
 
 #include <new>
+#include <string>
+#include <system_error>
 
 #include "error.h"
 #include "training/non_finite.h"
@@ -16,6 +18,11 @@ namespace {
 
 constexpr const char* kOutOfMemory =
     "Not enough memory for this work: lower batchSize, ask for fewer images, or choose a smaller network or image";
+
+constexpr const char* kNoThread =
+    "The system gave no thread for this work: too many are running for the limit of the user (ulimit -u) or the "
+    "container "
+    "(its pids limit), or there is not enough address space for one more (ulimit -v)";
 
 Failure out_of_memory(const std::string& reason) {
   return {"ERR_OUT_OF_MEMORY", std::string(kOutOfMemory) + " (" + reason + ")"};
@@ -47,6 +54,10 @@ Failure describe(const std::exception_ptr& error) {
     if (kernel.status == dnnl_out_of_memory) return out_of_memory(kernel.what());
     return {"ERR_NATIVE", kernel.what()};
 #endif
+  } catch (const std::system_error& system) {
+    // What std::thread fails with.
+    if (system.code() == std::errc::resource_unavailable_try_again) return {"ERR_NATIVE", kNoThread};
+    return {"ERR_NATIVE", system.what()};
   } catch (const std::exception& other) {
     return {"ERR_NATIVE", other.what()};
   } catch (...) {

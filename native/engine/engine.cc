@@ -1,13 +1,12 @@
 #include "engine/engine.h"
 
-#include <bit>
 #include <chrono>
-#include <cstdlib>
 #include <iterator>
 #include <optional>
 #include <utility>
 
 #include "device/device.h"
+#include "engine/ending.h"
 #include "engine/memory_pool.h"
 #include "error.h"
 #include "training/non_finite.h"
@@ -36,19 +35,11 @@ LiveEngines& live_engines() {
   return *engines;
 }
 
-// exit() takes away LibTorch's globals, also from under running threads, so all engines have to end before.
 void end_all() {
   LiveEngines& live = live_engines();
   const std::lock_guard lock(live.mutex);
   for (Engine* engine : live.list) engine->stop();
   for (Engine* engine : live.list) engine->join();
-}
-
-// Has exit() call end_all(). It calls the newest handler first, while LibTorch makes globals with handlers of their own
-// whenever it needs one for the first time, mostly early on: hence again after 1, 2, 4, 8, ... rounds of work.
-void end_all_at_exit() {
-  static std::atomic<uint64_t> rounds{0};
-  if (std::has_single_bit(++rounds)) std::atexit(end_all);
 }
 
 // glibc keeps what is freed, and more of it the larger the blocks were that it saw freed: some 60 MB for every thread.
@@ -64,6 +55,7 @@ void return_memory_to_system() {
 Engine::Engine(const Config& config)
     : config_(config), layout_(UNet::layout(config.training.unet)), diffusion_(config.training.diffusion) {
   use_memory_pool();
+  end_all_at_exit(end_all);
   LiveEngines& live = live_engines();
   const std::lock_guard lock(live.mutex);
   live.list.reserve(live.list.size() + 1);
@@ -279,6 +271,7 @@ void Engine::initialise() {
 }
 
 void Engine::thread_main() {
+  const ThreadOfOurs marked;
   std::exception_ptr broken;
   std::optional<DeviceScope> device;
   try {
@@ -300,7 +293,6 @@ void Engine::thread_main() {
       seconds = seconds_since(start);
     }
     serve_samples(seconds);
-    end_all_at_exit();
   }
   abandon(std::make_exception_ptr(Cancelled()));
 

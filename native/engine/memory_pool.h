@@ -8,6 +8,10 @@ namespace ddpm {
 // Has LibTorch take its memory by way of the pool, from now on and for the whole process.
 void use_memory_pool();
 
+// Whether blocks come filled with NaN, as they do with DDPM_POISON=1: whatever reads memory that it has not written
+// then shows it. Found by a look at one.
+bool memory_is_poisoned();
+
 // Gives the blocks that nobody uses back to the system: to be called when work pauses.
 void empty_memory_pool();
 

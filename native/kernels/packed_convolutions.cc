@@ -7,6 +7,7 @@
 #include <optional>
 #include <string_view>
 
+#include "kernels/convolution.h"
 #include "kernels/cpu/instruction_set.h"
 #include "kernels/winograd.h"
 
@@ -88,8 +89,8 @@ at::Tensor PackedConvolutions::operator()(const at::Tensor& x, const void* owner
       }
       found = keep({transformed, plain.bias}, true);
     } else {
-      std::vector<c10::IValue> stack{plain.weight.to(type_).contiguous(), paddings, strides, dilations, int64_t{1},
-                                     c10::IValue(x.sizes().vec())};
+      const at::Tensor weight = plain.weight.to(convolution_type(x, type_, stride)).contiguous();
+      std::vector<c10::IValue> stack{weight, paddings, strides, dilations, int64_t{1}, c10::IValue(x.sizes().vec())};
       operators().pack->callBoxed(stack);
       found = keep({stack.at(0).toTensor(), plain.bias}, false);
     }
@@ -97,17 +98,19 @@ at::Tensor PackedConvolutions::operator()(const at::Tensor& x, const void* owner
   const Packed& packed = found->second;
   if (x.is_cuda()) return convolve_by_cudnn(x, packed, stride, padding, added);
   if (packed.winograd) return winograd_convolution(x, packed.weight, packed.bias, added);
-  const c10::IValue bias = packed.bias.defined() ? c10::IValue(packed.bias.to(type_)) : c10::IValue();
+  const at::ScalarType type = packed.weight.scalar_type();
+  const at::Tensor map = x.to(type);
+  const c10::IValue bias = packed.bias.defined() ? c10::IValue(packed.bias.to(type)) : c10::IValue();
   std::vector<c10::IValue> stack;
   if (added.defined()) {
-    stack = {x,          added, packed.weight, bias,          paddings,  strides,      dilations,
-             int64_t{1}, "add", c10::IValue(), c10::IValue(), Scalars(), c10::IValue()};
+    stack = {map,        added.to(type), packed.weight, bias,          paddings,  strides,      dilations,
+             int64_t{1}, "add",          c10::IValue(), c10::IValue(), Scalars(), c10::IValue()};
     operators().convolve_and_add->callBoxed(stack);
   } else {
-    stack = {x, packed.weight, bias, paddings, strides, dilations, int64_t{1}, "none", Scalars(), c10::IValue()};
+    stack = {map, packed.weight, bias, paddings, strides, dilations, int64_t{1}, "none", Scalars(), c10::IValue()};
     operators().convolve->callBoxed(stack);
   }
-  return stack.at(0).toTensor();
+  return stack.at(0).toTensor().to(type_);
 }
 
 }  // namespace ddpm

@@ -7,6 +7,7 @@
 #include <tuple>
 #include <utility>
 
+#include "kernels/convolution.h"
 #include "kernels/cpu/dropout_kernels.h"
 #include "kernels/group_norm.h"
 #include "kernels/philox.h"
@@ -27,16 +28,17 @@ bool by_winograd(const at::Tensor& x, const at::Tensor& weight) {
 at::Tensor convolve(const at::Tensor& x, const at::Tensor& weight, const at::Tensor& bias, const at::Tensor& added) {
   const at::ScalarType type = x.scalar_type();
   if (by_winograd(x, weight)) return winograd_convolution(x, winograd_weights(weight, type), bias, added);
-  const at::Tensor y = channels_last(at::conv2d(x, weight.to(type), bias.to(type), 1, 1));
+  const at::Tensor y = channels_last(sound_conv2d(x, weight.to(type), bias.to(type), 1, 1, type));
   return added.defined() ? y.add_(added) : y;
 }
 
-// LibTorch's; `weight` of x's type.
+// LibTorch's, of one type or another.
 std::tuple<at::Tensor, at::Tensor, at::Tensor> convolution_backward(const at::Tensor& dy, const at::Tensor& x,
                                                                     const at::Tensor& weight,
                                                                     std::array<bool, 3> wanted) {
-  return at::convolution_backward(dy, x, weight, c10::IntArrayRef{weight.size(0)}, {1, 1}, {1, 1}, {1, 1}, false,
-                                  {0, 0}, 1, wanted);
+  const at::ScalarType type = convolution_type(x, x.scalar_type(), 1);
+  return at::convolution_backward(dy.to(type), x.to(type), weight.to(type), c10::IntArrayRef{weight.size(0)}, {1, 1},
+                                  {1, 1}, {1, 1}, false, {0, 0}, 1, wanted);
 }
 
 at::Tensor gradient_by_input(at::IntArrayRef shape, const at::Tensor& weight, const at::Tensor& dy) {
@@ -45,7 +47,7 @@ at::Tensor gradient_by_input(at::IntArrayRef shape, const at::Tensor& weight, co
     return winograd_convolution(dy, winograd_weights(weight, type, /*transposed=*/true), {}, {});
   }
   const at::Tensor x = at::empty(shape, dy.options(), at::MemoryFormat::ChannelsLast);  // of which nothing is read
-  return channels_last(std::get<0>(convolution_backward(dy, x, weight.to(type), {true, false, false})));
+  return channels_last(std::get<0>(convolution_backward(dy, x, weight, {true, false, false})).to(type));
 }
 
 // By the weight and by the bias.

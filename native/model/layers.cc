@@ -3,6 +3,7 @@
 #include <ATen/Parallel.h>
 
 #include "error.h"
+#include "kernels/convolution.h"
 #include "kernels/dropout_device.h"
 #include "kernels/fast_paths.h"
 #include "kernels/group_norm.h"
@@ -45,7 +46,7 @@ at::Tensor Conv2d::operator()(const at::Tensor& x, const ForwardContext& context
       return trained_convolution(x.to(type), weight, bias, added);
     }
     const auto convolve = [&](const at::Tensor& map, const at::Tensor& part, const at::Tensor& shift) {
-      return at::conv2d(map, part, shift, stride, padding);
+      return sound_conv2d(map, part, shift, stride, padding, type);
     };
     at::Tensor y;
     if (!skip.defined()) {

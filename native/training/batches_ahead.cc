@@ -1,5 +1,7 @@
 #include "training/batches_ahead.h"
 
+#include <system_error>
+
 namespace ddpm {
 
 BatchesAhead::~BatchesAhead() {
@@ -21,7 +23,10 @@ void BatchesAhead::expect(const BatchSource::Place& place) {
   if (ahead_.valid()) ahead_.wait();
   expected_ = place;
   // The cores are the step's; one thread has time enough.
-  ahead_ = std::async(std::launch::async, [this, place] { return source_.batch(place, /*parallel=*/false); });
+  try {
+    ahead_ = std::async(std::launch::async, [this, place] { return source_.batch(place, /*parallel=*/false); });
+  } catch (const std::system_error&) {  // there is no thread to be had: the batch is made when it is asked for
+  }
 }
 
 }  // namespace ddpm

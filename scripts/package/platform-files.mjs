@@ -28,7 +28,7 @@ export function platformFiles({ target, record, manifest, license }) {
     libc: target.libc && [target.libc],
     // Yarn keeps packages in archives, and an addon is loaded from a file.
     preferUnplugged: true,
-    files: ['ddpm.node', 'ddpm.json', 'LICENSE', 'NOTICE.md'],
+    files: ['ddpm.node', 'environment.node', 'ddpm.json', 'LICENSE', 'NOTICE.md'],
     exports: { './ddpm.node': './ddpm.node', './ddpm.json': './ddpm.json', './package.json': './package.json' },
   };
   return {

@@ -1,5 +1,6 @@
 /** The platforms that binaries are published for, and what each is called. */
 
+import { dirname, join } from 'node:path';
 import { pins } from '../libtorch/versions.mjs';
 
 /** @typedef {import('../setup/variant.mjs').Variant} Variant */
@@ -42,6 +43,14 @@ export function prebuildPath({ platform, arch, libc, variant }) {
  */
 export function recordPath(addon) {
   return addon.replace(/\.node$/, '.json');
+}
+
+/**
+ * @param {string} addon an addon's file
+ * @returns {string} the small addon beside it that sets the environment which its libraries see
+ */
+export function environmentPath(addon) {
+  return join(dirname(addon), 'environment.node');
 }
 
 /** @param {Variant} variant `cuda13` for a LibTorch built with any CUDA 13 */

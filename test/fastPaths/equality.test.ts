@@ -107,7 +107,7 @@ describe.each(firsts)('networks from %i on', (first) => {
   });
 
   // Without AVX-512 a network's convolutions are not packed.
-  test.each(onCpu ? [{}, ...older] : [{}])(
+  test.each(onCpu ? [{ OMP_NUM_THREADS: '1' }, { OMP_NUM_THREADS: '2' }, ...older] : [{}])(
     'bfloat16: as near to float32 as the plain path in bfloat16: %j',
     async (env) => {
       const expected = await plainResults('float32');

@@ -6,9 +6,9 @@ import { promisify } from 'node:util';
 /** The package's folder. */
 export const root = join(__dirname, '..', '..');
 
-/** The environment without what jest.config.js sets for its own processes: threads as users have them. */
+/** The environment without what jest.config.js sets for its own processes: threads and memory as users have them. */
 export function childEnvironment(): NodeJS.ProcessEnv {
-  const { OMP_NUM_THREADS: _, GOMP_SPINCOUNT: __, ...environment } = process.env;
+  const { OMP_NUM_THREADS: _, DDPM_POISON: __, ...environment } = process.env;
   return environment;
 }
 

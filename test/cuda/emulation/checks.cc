@@ -369,6 +369,7 @@ int main(int count, char** names) {
            NormCase{5, 7, 40, 0, 40, true, false, 0},    // groups of one channel; no activation
            NormCase{1, 257, 8, 8, 2, true, true, 1000},  // far from zero
            NormCase{2, 1, 64, 0, 4, false, true, 0},     // one pixel
+           NormCase{1, 2200, 40, 0, 1, true, true, 0},   // work for all lanes: 18 pieces, 40 channels in a group
        }) {
     if (!asked("norm")) break;
     check_norm<float>(at, "float32");

@@ -1,5 +1,5 @@
 // What networks say, and their gradients: one line of JSON a network. argv: a file with the list of { folder, batch,
-// offset, seed }, the precision. DDPM_PLAIN says by which path.
+// offset, seed }, the precision where an entry has none of its own. DDPM_PLAIN says by which path.
 const { readFileSync } = require('node:fs');
 const { Ddpm } = require('../../../dist');
 
@@ -19,9 +19,10 @@ const text = (tensors) =>
   );
 
 async function main() {
-  const [list, precision] = process.argv.slice(2);
-  for (const { folder, batch, offset, seed } of JSON.parse(readFileSync(list, 'utf8'))) {
-    const ddpm = await Ddpm.load(folder, { device: process.env.DDPM_TEST_DEVICE || 'cpu', precision });
+  const [list, usual] = process.argv.slice(2);
+  const device = process.env.DDPM_TEST_DEVICE || 'cpu';
+  for (const { folder, batch, offset, seed, precision = usual } of JSON.parse(readFileSync(list, 'utf8'))) {
+    const ddpm = await Ddpm.load(folder, { device, precision });
     const { height, width, channels } = ddpm.config.image;
     const count = batch * channels * height * width;
     // Of few values, rounding errors say little: then more of them.

@@ -13,6 +13,11 @@ const configs = {
       dropout: 0.1,
     },
   },
+  // Whose steps take long enough to be ended in.
+  wide: {
+    image: { size: 32, channels: 3 },
+    unet: { channels: 32, channelMultipliers: [1, 2], blocksPerLevel: 1, attentionResolutions: [16], normGroups: 8 },
+  },
   large: face.presets.cifar10,
 };
 

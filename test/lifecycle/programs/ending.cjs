@@ -1,5 +1,5 @@
 // How a process ends while models are at work. argv: the model, the work, the ending.
-const { mkdtempSync, rmSync } = require('node:fs');
+const { mkdtempSync } = require('node:fs');
 const { tmpdir } = require('node:os');
 const { join } = require('node:path');
 const { Ddpm, configs, images, once } = require('./common.cjs');
@@ -10,6 +10,18 @@ const endless = 1e9;
 
 const endings = {
   exit: () => process.exit(7),
+  // Ways past the event 'exit', or past those of its listeners that come later.
+  reallyExit: () => process.reallyExit(7),
+  unheard: () => {
+    process.removeAllListeners('exit');
+    process.exit(7);
+  },
+  overthrown: () => {
+    process.prependListener('exit', () => {
+      throw new Error('thrown on purpose');
+    });
+    process.exit(7);
+  },
   throw: () => {
     throw new Error('thrown on purpose');
   },
@@ -53,6 +65,12 @@ const works = {
   async start() {
     new Ddpm(config);
     end();
+  },
+  // In the middle of a process's first step, in which LibTorch makes most of what it keeps: one that takes long.
+  async first() {
+    const dataset = await images(config);
+    setTimeout(end, 200 + 200 * Math.random());
+    await new Ddpm(config).train(dataset, { steps: 1, batchSize: 8, gradientAccumulation: 10_000 });
   },
   async save() {
     await withFolder(async (folder) => {
@@ -111,10 +129,9 @@ const works = {
   },
 };
 
+/** Whoever runs this removes the folder: not every ending lets this process do it. */
 async function withFolder(use) {
-  const folder = mkdtempSync(join(tmpdir(), 'ddpm-ending-'));
-  process.on('exit', () => rmSync(folder, { recursive: true, force: true }));
-  await use(folder);
+  await use(mkdtempSync(join(tmpdir(), 'ddpm-ending-')));
 }
 
 works[work]().then(() => {
