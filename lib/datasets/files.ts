@@ -8,7 +8,7 @@ import { whenFree } from '../files/whenFree';
 export function reasonOf(error: unknown): string {
   const { code, syscall, message, path } = error as NodeJS.ErrnoException;
   if (code === undefined || syscall === undefined) return message.split('\n')[0];
-  if (code === 'ENOENT' && path?.includes('\uFFFD')) return missing(path);
+  if (code === 'ENOENT' && path?.includes('\uFFFD')) return missing(path, /dir/.test(syscall) ? 'folder' : 'file');
   return message.replace(`${code}: `, '').replace(new RegExp(`, ${syscall}\\b.*$`, 's'), '');
 }
 

@@ -22,11 +22,14 @@ const promises = /** @type {typeof import('node:fs/promises')} */ (require('node
  * @param {object} [hooks]
  * @param {(call: string, path: string) => void} [hooks.onCall] Called before each call that changes something, and before a
  *   file is opened to be read ('read').
- * @param {(path: string) => boolean} [hooks.skipsFlush] Whether to leave out the fsync of a file without a word.
+ * @param {(path: string) => boolean} [hooks.skipsFlush] Whether to leave out the fsync of a file without a word. It is asked of
+ *   the name that the file gets in the end: it is flushed under another.
  */
 export async function watchWrites(root, { onCall = () => {}, skipsFlush = () => false } = {}) {
   /** Bytes that are safe of each file that has more. @type {Map<string, number>} */
   const unflushed = new Map();
+  /** And of each that was flushed, before it was. @type {Map<string, number>} */
+  const before = new Map();
   /** @type {Name[]} */
   const names = [];
   /** @type {Map<number, string>} */
@@ -41,7 +44,8 @@ export async function watchWrites(root, { onCall = () => {}, skipsFlush = () => 
 
   /** @param {string} path */
   const flushed = (path) => {
-    if (skipsFlush(path)) return;
+    const size = unflushed.get(path);
+    if (size !== undefined) before.set(path, size);
     unflushed.delete(path);
     for (let i = names.length - 1; i >= 0; i--) if (dirname(names[i].path) === path) names.splice(i, 1);
   };
@@ -70,21 +74,24 @@ export async function watchWrites(root, { onCall = () => {}, skipsFlush = () => 
     }
   );
   promises.rename = async (from, to) => {
-    const [before, after] = [String(from), String(to)];
+    const [old, after] = [String(from), String(to)];
     if (!isBelow(after)) return rename(from, to);
-    onCall('rename', before);
+    onCall('rename', old);
     await rename(from, to);
     const moved = (/** @type {string} */ path) =>
-      path === before || path.startsWith(before + sep) ? after + path.slice(before.length) : path;
+      path === old || path.startsWith(old + sep) ? after + path.slice(old.length) : path;
     for (const [path, size] of [...unflushed]) {
       unflushed.delete(path);
       unflushed.set(moved(path), size);
     }
+    const size = before.get(old);
+    if (size !== undefined && skipsFlush(after)) unflushed.set(after, size);
+    before.delete(old);
     for (const [fd, path] of paths) paths.set(fd, moved(path));
-    const isNew = names.some(({ path, from: old }) => path === before && old === undefined);
+    const isNew = names.some(({ path, from: earlier }) => path === old && earlier === undefined);
     for (const name of names) name.path = moved(name.path);
     // A new thing under its second name is still new.
-    if (!isNew) named(after, before);
+    if (!isNew) named(after, old);
   };
   promises.rm = async (path, options) => {
     const place = String(path);

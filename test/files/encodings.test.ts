@@ -1,5 +1,5 @@
 /** Names of files that are not UTF-8, which JavaScript's strings cannot hold: what is wrong is told. */
-import { mkdirSync, readdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import sharp from 'sharp';
 import { Ddpm, imageFolder } from '../../lib';
@@ -31,9 +31,13 @@ onLinux('a picture', async () => {
 
 onLinux('a folder of pictures', async () => {
   mkdirSync(latin1('M\xfcnchen'));
-  expect(await failure(imageFolder(folder(), { ...options, onUnreadable: 'skip' }), 'ERR_DATASET')).toContain(
-    "M\uFFFDnchen': the name is not in UTF-8, and cannot be opened: rename the",
+  rmSync(latin1('gr\xfcn.png'));
+  expect(await failure(imageFolder(folder(), options), 'ERR_DATASET')).toContain(
+    'M\uFFFDnchen/: the name is not in UTF-8, and cannot be opened: rename the folder',
   );
+  const { count, skipped } = await imageFolder(folder(), { ...options, onUnreadable: 'skip' });
+  expect(count).toBe(1);
+  expect(skipped).toEqual([{ file: 'M\uFFFDnchen', reason: expect.stringContaining('the name is not in UTF-8') }]);
 });
 
 onLinux('a model', async () => {

@@ -55,7 +55,7 @@ const objectOf = (folder: string, source: string) => join(folder, `${basename(so
 
 async function compile(folder: string, source: string): Promise<string> {
   const object = objectOf(folder, source);
-  const flags = ['-std=c++20', '-O1', '-w', '-I', __dirname, '-I', folder];
+  const flags = ['-std=c++20', '-O0', '-w', '-I', __dirname, '-I', folder];
   await execute(process.env.CXX || 'g++', [...flags, '-c', source, '-o', object]);
   return object;
 }
