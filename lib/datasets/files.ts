@@ -5,10 +5,10 @@ import { missing } from '../files/errors';
 import { whenFree } from '../files/whenFree';
 
 /** The first line of an error's message; of the file system's, only the reason. */
-export function reasonOf(error: unknown): string {
+export function reasonOf(error: unknown, what?: 'file' | 'folder'): string {
   const { code, syscall, message, path } = error as NodeJS.ErrnoException;
   if (code === undefined || syscall === undefined) return message.split('\n')[0];
-  if (code === 'ENOENT' && path?.includes('\uFFFD')) return missing(path, /dir/.test(syscall) ? 'folder' : 'file');
+  if (code === 'ENOENT' && path?.includes('\uFFFD')) return missing(path, what);
   return message.replace(`${code}: `, '').replace(new RegExp(`, ${syscall}\\b.*$`, 's'), '');
 }
 

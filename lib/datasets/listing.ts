@@ -73,7 +73,7 @@ export async function listImages(root: string, { depth, takes, signal }: Listing
     } catch (error) {
       const told = unreadable(path, error);
       if (folder === '' || error === told) throw told;
-      const reason = reasonOf(error);
+      const reason = reasonOf(error, 'folder');
       if ((await takes?.(`${folder}/`)) ?? true) unread.push({ file: `${folder}/`, reason });
       else warn('DDPM_FOLDER_UNREADABLE', `${path}: left out, and what is in it: ${reason}`);
       continue;
