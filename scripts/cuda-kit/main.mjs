@@ -25,6 +25,8 @@ const { values: flags } = parseArgs({
 });
 const began = Date.now();
 const left = () => Number(flags.seconds) - (Date.now() - began) / 1000;
+/** Of the part under way, in milliseconds since 1970. */
+let partEnd = Number.POSITIVE_INFINITY;
 const out = resolve(flags.out);
 mkdirSync(out, { recursive: true });
 const work = mkdtempSync(join(tmpdir(), 'ddpm-kit-models-'));
@@ -60,11 +62,13 @@ function say(line) {
  * @param {string} name
  * @param {number} least Seconds without which it is not begun.
  * @param {() => Promise<{ status?: Status, [more: string]: unknown } | undefined | void>} run
+ * @param {number} [most] Seconds after which its programs are ended: no part takes the time of all that follow.
  * @returns {Promise<boolean>} whether it passed
  */
-async function part(name, least, run) {
+async function part(name, least, run, most = Number.POSITIVE_INFINITY) {
   if (flags.only && !['build', 'save', ...flags.only.split(',')].includes(name)) return false;
   const start = Date.now();
+  partEnd = start + 1000 * most;
   /** @type {{ status?: Status, [more: string]: unknown }} */
   let told = { status: 'skipped', why: `${Math.round(left())} s are left, and it needs ${least}` };
   if (left() >= least) {
@@ -98,7 +102,7 @@ export function logged(name, program, args, env = {}) {
       cwd: root,
       env: { ...process.env, ...env },
       stdio: ['ignore', file, file],
-      timeout: Math.round(1000 * Math.max(1, left())),
+      timeout: Math.round(Math.max(1000, Math.min(1000 * left(), partEnd - Date.now()))),
       killSignal: 'SIGKILL',
     });
     child.on('error', failed);
@@ -125,14 +129,15 @@ const benchmark = new CudaBenchmark({
   left,
   say,
 });
+// Kept with each part, whatever comes after it.
+results.rows = benchmark.rows;
+results.notes = benchmark.notes;
 const context = { root, out, work, cuda, left, say, logged, pytorch };
 
 try {
   await run();
 } finally {
   benchmark.close();
-  results.rows = benchmark.rows;
-  results.notes.push(...benchmark.notes);
   keep();
   rmSync(work, { recursive: true, force: true });
 }
@@ -148,7 +153,7 @@ async function run() {
   if (!(await part('build', 60, build))) return;
   // torch.compile tries its kernels on the card, which was free until now.
   benchmark.tuner?.pause();
-  for (const proof of proofs(cuda)) await part(proof.name, 10, () => runTests(context, proof));
+  for (const proof of proofs(cuda)) await part(proof.name, 10, () => runTests(context, proof), cuda ? 80 : 150);
   await part('save', 10, () => benchmark.save());
   await part('agreement', 10, agreement);
   await part('speed', 20, speed);
