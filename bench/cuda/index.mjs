@@ -27,7 +27,6 @@ import { Side } from '../side.mjs';
  * @property {Record<'cifar10' | 'tiny', string>} configs Files with the networks' configurations, as models are saved with.
  * @property {string} [python] One with PyTorch.
  * @property {string} [log] A file for what PyTorch writes while it works.
- * @property {() => number} left Seconds until the end.
  * @property {(line: string) => void} say
  */
 
@@ -162,22 +161,25 @@ export class CudaBenchmark {
   }
 
   /**
-   * Sampling as a whole.
+   * Sampling as a whole. PyTorch's side takes ancestral steps, whose passes are the same.
    *
    * @param {'ddpm' | 'ddim'} sampler
    * @param {number} steps
    * @param {number} count
    * @param {Precision} precision
+   * @param {boolean} beside Whether PyTorch draws as many.
    */
-  async sampling(sampler, steps, count, precision) {
+  async sampling(sampler, steps, count, precision, beside) {
     const job = { ...this.#job('sampling', precision), sampler, steps, batch: count };
-    // The first call captures.
+    // The first passes capture, or load kernels.
     await this.ours.ask({ ...job, steps: 3 });
-    const measured = await inTurns(
-      [{ name: 'here', run: async () => (await this.ours.ask(job)).seconds }],
-      steps > 100 ? 1 : 3,
-      { first: 0 },
-    );
+    const sides = [{ name: 'here', run: async () => (await this.ours.ask(job)).seconds }];
+    const { eager } = this;
+    if (beside && eager) {
+      await eager.ask({ ...job, steps: 3, compiled: false });
+      sides.push({ name: eager.name, run: async () => (await eager.ask({ ...job, compiled: false })).seconds });
+    }
+    const measured = await inTurns(sides, steps > 100 ? 1 : 3, { first: 0 });
     this.#add(`${count} samples, ${sampler}, ${steps} steps, ${this.preset}, ${precision}`, measured);
   }
 

@@ -12,7 +12,7 @@ const device = native.cudaAvailable ? 'cuda' : 'cpu';
  * @typedef {'float32' | 'tf32' | 'bfloat16'} Precision
  *
  * @typedef {object} Job
- * @property {'versions' | 'save' | 'agree' | 'forward' | 'training' | 'sampling' | 'forget'} job
+ * @property {'versions' | 'save' | 'agree' | 'forward' | 'training' | 'sampling'} job
  * @property {string} folder A saved model.
  * @property {'cifar10' | 'celebaHq256' | 'tiny'} preset Of `save`.
  * @property {Precision} precision
@@ -110,12 +110,6 @@ const jobs = {
 
   async sampling(job) {
     return { seconds: await secondsOfSampling(await modelOf(job), job, job.steps) };
-  },
-
-  async forget() {
-    for (const model of models.values()) await model.dispose();
-    models.clear();
-    return { seconds: 0 };
   },
 };
 

@@ -165,18 +165,6 @@ def ceilings(_):
     return {"bfloat16FlopsPerSecond": 2 * n**3 / product, "copyBytesPerSecond": 2 * 4 * big.numel() / copy}
 
 
-def forget(_):
-    """Gives everything back: models, and what the device's allocator keeps."""
-    import gc
-
-    kept.clear()
-    if DEVICE == "cuda":
-        torch.compiler.reset()
-    gc.collect()
-    if DEVICE == "cuda":
-        torch.cuda.empty_cache()
-
-
 JOBS = {"forward": forward, "training": training, "sampling": sampling}
 
 
@@ -190,16 +178,11 @@ def answer(job):
         return {"seconds": 0}
     if name == "ceilings":
         return ceilings(job)
-    if name == "forget":
-        forget(job)
-        return {"seconds": 0}
     wait()
     begin = time.perf_counter()
     for _ in range(job.get("times", 1)):
         JOBS[name](job)
-        if job.get("waiting", True):
-            wait()
-    wait()
+        wait()
     return {"seconds": (time.perf_counter() - begin) / job.get("times", 1)}
 
 
