@@ -15,8 +15,13 @@ export const binding = require(join(root, 'dist', 'binding.js'));
 /** @type {typeof import('../lib/config/index.js')} */
 export const config = require(join(root, 'dist', 'config', 'index.js'));
 
-/** Images of random levels. @param {number} count */
-export function randomImages(count) {
-  const levels = new Uint8Array(count * 32 * 32 * 3).map((_, i) => (i * 7919 + (i >> 8) * 31) % 256);
-  return ddpm.fromPixels(levels, { count, height: 32, width: 32, channels: 3 });
+/**
+ * Square RGB images of random levels.
+ *
+ * @param {number} count
+ * @param {number} [size] Height and width.
+ */
+export function randomImages(count, size = 32) {
+  const levels = new Uint8Array(count * size * size * 3).map((_, i) => (i * 7919 + (i >> 8) * 31) % 256);
+  return ddpm.fromPixels(levels, { count, height: size, width: size, channels: 3 });
 }

@@ -27,7 +27,7 @@ export class Side {
    * Jobs are done one after another.
    *
    * @param {Record<string, unknown>} job
-   * @returns {Promise<{ seconds: number, bytes?: number, versions?: Record<string, string> }>}
+   * @returns {Promise<{ seconds: number, versions?: Record<string, string> }>}
    */
   ask(job) {
     const asked = this.last.then(async () => {

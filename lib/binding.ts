@@ -309,9 +309,9 @@ export interface NativeAddon {
   readonly cudaAvailable: boolean;
   /** Why a build for CUDA cannot; undefined where it can, and in a build for the CPU. */
   readonly cudaProblem?: string;
-  /** What it was built for; one for CUDA serves without a card too. */
   /** Whether new memory of tensors on the CPU is filled with NaN: DDPM_POISON=1. */
   readonly memoryIsPoisoned: boolean;
+  /** What it was built for; one for CUDA serves without a card too. */
   readonly variant: 'cpu' | 'cuda';
   /** How the process's passes over CUDA devices were run: what tells that CUDA graphs are captured where they should be. */
   passCounts(): NativePassCounts;

@@ -30,6 +30,9 @@ import { Side } from '../side.mjs';
  * @property {(line: string) => void} say
  */
 
+/** What a network is asked to do. */
+export const jobs = /** @type {const} */ (['forward', 'training']);
+
 /** Names of rows: what PyTorch compiled, and ours in turns with it. */
 export const tuned = 'PyTorch max-autotune';
 export const besideTuned = 'here, beside max-autotune';
@@ -187,7 +190,7 @@ export class CudaBenchmark {
   async large(precision) {
     const folder = join(this.machine.work, 'celebaHq256');
     await this.ours.ask({ job: 'save', preset: 'celebaHq256', folder, size: 256 });
-    for (const job of /** @type {const} */ (['forward', 'training'])) {
+    for (const job of jobs) {
       await this.compare(job, precision, { preset: 'celebaHq256', batch: 16, size: 256, folder });
     }
   }
@@ -207,7 +210,7 @@ export class CudaBenchmark {
    * @param {Precision} precision
    */
   async memory(precision) {
-    for (const job of /** @type {const} */ (['forward', 'training'])) {
+    for (const job of jobs) {
       for (const { name, run } of this.#alone()) {
         const { stdout } = await run(['memory', this.folder, job, precision, String(this.batch), '32']);
         const { bytes } = JSON.parse(stdout.trim().split('\n').at(-1) ?? '');

@@ -2,7 +2,7 @@
 // arguments, does one job alone in this process: `ours.mjs start FOLDER`, and with `profile` or `memory` FOLDER,
 // forward|training, PRECISION, BATCH, SIZE.
 import { createInterface } from 'node:readline';
-import { binding, ddpm } from '../package.mjs';
+import { binding, ddpm, randomImages } from '../package.mjs';
 
 const { Ddpm } = ddpm;
 const native = binding.native();
@@ -12,7 +12,7 @@ const device = native.cudaAvailable ? 'cuda' : 'cpu';
  * @typedef {'float32' | 'tf32' | 'bfloat16'} Precision
  *
  * @typedef {object} Job
- * @property {'versions' | 'save' | 'agree' | 'forward' | 'training' | 'sampling'} job
+ * @property {'save' | 'agree' | 'forward' | 'training' | 'sampling'} job
  * @property {string} folder A saved model.
  * @property {'cifar10' | 'celebaHq256' | 'tiny'} preset Of `save`.
  * @property {Precision} precision
@@ -38,17 +38,6 @@ async function modelOf({ folder, precision }) {
 }
 
 /**
- * Images of random levels.
- *
- * @param {number} count
- * @param {number} size
- */
-function images(count, size) {
-  const levels = new Uint8Array(count * size * size * 3).map((_, i) => (i * 7919 + (i >> 8) * 31) % 256);
-  return ddpm.fromPixels(levels, { count, height: size, width: size, channels: 3 });
-}
-
-/**
  * @param {InstanceType<typeof Ddpm>} model
  * @param {Job} job
  * @param {number} steps
@@ -61,10 +50,6 @@ async function secondsOfSampling(model, { batch, sampler }, steps) {
 
 /** @type {Record<Job['job'], (job: Job) => Promise<Record<string, unknown>>>} */
 const jobs = {
-  async versions() {
-    return { libtorch: native.libtorchVersion, node: process.version, variant: native.variant, device };
-  },
-
   /** A model of a preset with weights of which none is zero any more. */
   async save({ preset, folder, size }) {
     const model = new Ddpm({
@@ -73,7 +58,7 @@ const jobs = {
       optimizer: { learningRate: 1e-3, warmupSteps: 0 },
       ema: { decay: 0 },
     });
-    await model.train(await images(8, size), { steps: 4, batchSize: 2 });
+    await model.train(await randomImages(8, size), { steps: 4, batchSize: 2 });
     await model.save(folder);
     await model.dispose();
     return { seconds: 0 };
@@ -98,7 +83,7 @@ const jobs = {
 
   async training(job) {
     const model = await modelOf(job);
-    const dataset = await images(2 * job.batch, job.size);
+    const dataset = await randomImages(2 * job.batch, job.size);
     const { seconds } = await model.train(dataset, {
       steps: model.step + job.times,
       batchSize: job.batch,
@@ -112,11 +97,6 @@ const jobs = {
     return { seconds: await secondsOfSampling(await modelOf(job), job, job.steps) };
   },
 };
-
-/** @param {Job} job */
-async function answer(job) {
-  return { ...(await jobs[job.job](job)), passes: native.passCounts() };
-}
 
 /**
  * @param {string[]} args
@@ -149,7 +129,9 @@ if (work !== undefined) {
   process.exit();
 }
 for await (const line of createInterface({ input: process.stdin })) {
-  const told = await answer(JSON.parse(line)).catch((error) => ({
+  /** @type {Job} */
+  const job = JSON.parse(line);
+  const told = await jobs[job.job](job).catch((error) => ({
     error: `${error.code ?? error.name}: ${error.message}`,
   }));
   process.stdout.write(`${JSON.stringify(told)}\n`);

@@ -170,9 +170,6 @@ JOBS = {"forward": forward, "training": training, "sampling": sampling}
 
 def answer(job):
     name = job["job"]
-    if name == "versions":
-        return {"torch": torch.__version__, "device": torch.cuda.get_device_name() if DEVICE == "cuda" else "cpu",
-                "cudnn": torch.backends.cudnn.version() or 0}
     if name == "agree":
         agree(job)
         return {"seconds": 0}

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { CudaBenchmark } from '../../bench/cuda/index.mjs';
+import { CudaBenchmark, jobs } from '../../bench/cuda/index.mjs';
 import { extendPath, findCard, findPyTorch, processor } from './environment.mjs';
 import { kernelTable, profile } from './kernels.mjs';
 import { proofs, runTests } from './proofs.mjs';
@@ -95,7 +95,7 @@ async function part(name, least, run, most = Number.POSITIVE_INFINITY) {
  * @param {NodeJS.ProcessEnv} [env]
  * @returns {Promise<number | null>} the exit code; null where it was killed, as it is when time is up
  */
-export function logged(name, program, args, env = {}) {
+function logged(name, program, args, env = {}) {
   const file = openSync(join(out, `${name}.log`), 'w');
   return new Promise((done, failed) => {
     const child = spawn(program, args, {
@@ -147,7 +147,6 @@ process.exit(failed ? 1 : 0);
 async function run() {
   if (!flags.cpu && !cuda) throw new Error('nvidia-smi tells of no card: run.sh --cpu does without one');
   const compiles = cuda && !flags.eager && (!flags.only || flags.only.split(',').includes('compiled'));
-  const jobs = /** @type {const} */ (['forward', 'training']);
   if (compiles) for (const job of jobs) benchmark.compile('bfloat16', job);
   if (!(await part('build', 60, build))) return;
   // torch.compile tries its kernels on the card, which was free until now.
@@ -194,7 +193,7 @@ async function speed() {
     ? /** @type {const} */ (['bfloat16', 'tf32', 'float32'])
     : /** @type {const} */ (['float32', 'bfloat16']);
   for (const precision of precisions) {
-    for (const job of /** @type {const} */ (['forward', 'training'])) {
+    for (const job of jobs) {
       if (left() < 20) return { why: `${job} in ${precision} and what follows: no time` };
       await benchmark.compare(job, precision);
     }
@@ -206,7 +205,7 @@ async function compiled() {
   benchmark.tuner?.go();
   const patience = 1000 * Math.max(0, left() - 30);
   await Promise.race([benchmark.tuner?.last, new Promise((done) => setTimeout(done, patience).unref())]);
-  for (const job of /** @type {const} */ (['forward', 'training'])) await benchmark.compareCompiled(job, 'bfloat16');
+  for (const job of jobs) await benchmark.compareCompiled(job, 'bfloat16');
   if (benchmark.compiled.size < 2) {
     return {
       status: /** @type {const} */ ('skipped'),
@@ -223,7 +222,7 @@ async function sampling() {
 }
 
 async function kernels() {
-  for (const what of /** @type {const} */ (['forward', 'training'])) {
+  for (const what of jobs) {
     results.kernels[what] = kernelTable(await profile(context, benchmark.folder, what, 'bfloat16', 128));
   }
 }

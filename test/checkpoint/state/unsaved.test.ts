@@ -1,20 +1,20 @@
 /** A training that could not save its checkpoints says so in its result. */
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { Ddpm, type TrainResult } from '../../../lib';
+import { type CheckpointOptions, Ddpm, type TrainResult } from '../../../lib';
 import { temporaryFolder } from '../../helpers/folder';
 import { randomImages } from '../../model/datasets';
 import { small } from '../../model/models';
 
 const folder = temporaryFolder();
 
-/** Trains six steps with a checkpoint every two. */
-async function train(directory: string): Promise<TrainResult> {
+/** Trains with a checkpoint every two steps. */
+async function train(directory: string, steps = 6, callbacks: Partial<CheckpointOptions> = {}): Promise<TrainResult> {
   await using ddpm = new Ddpm(small);
   return await ddpm.train(await randomImages(4), {
-    steps: 6,
+    steps,
     batchSize: 2,
-    checkpoint: { directory, every: 2, onError: () => {} },
+    checkpoint: { directory, every: 2, onError: () => {}, ...callbacks },
   });
 }
 
@@ -28,19 +28,11 @@ test('none could be saved', async () => {
 
 test('the last could not be saved, and an earlier one was', async () => {
   const directory = join(folder(), 'checkpoints');
-  await using ddpm = new Ddpm(small);
-  const result = await ddpm.train(await randomImages(4), {
-    steps: 4,
-    batchSize: 2,
-    checkpoint: {
-      directory,
-      every: 2,
-      onError: () => {},
-      onSave: () => {
-        // From now on there is a file in the folder's place.
-        rmSync(directory, { recursive: true });
-        writeFileSync(directory, '');
-      },
+  const result = await train(directory, 4, {
+    onSave: () => {
+      // From now on there is a file in the folder's place.
+      rmSync(directory, { recursive: true });
+      writeFileSync(directory, '');
     },
   });
   expect(result.checkpoint).toMatch(/step-000000002$/);
@@ -51,18 +43,11 @@ test('what failed before the last is past', async () => {
   const directory = join(folder(), 'checkpoints');
   writeFileSync(directory, '');
   let failed = 0;
-  await using ddpm = new Ddpm(small);
-  const result = await ddpm.train(await randomImages(4), {
-    steps: 4,
-    batchSize: 2,
-    checkpoint: {
-      directory,
-      every: 2,
-      onError: () => {
-        failed++;
-        rmSync(directory);
-        mkdirSync(directory);
-      },
+  const result = await train(directory, 4, {
+    onError: () => {
+      failed++;
+      rmSync(directory);
+      mkdirSync(directory);
     },
   });
   expect(failed).toBe(1);
